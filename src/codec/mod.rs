@@ -1,0 +1,239 @@
+//! Avro in the Confluent wire format: a zero byte, the schema's id (4 bytes, big endian), the datum.
+//!
+//! The schemas are pinned in `schemas/avro/`, one file a schema, its id first in the name:
+//! `003-incidents.avsc` is schema 3, of the subject `incidents-value`. A schema never changes; a new
+//! one of the same subject gets the next free id. Source of the format:
+//! <https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format>.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
+use include_dir::{Dir, include_dir};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/schemas/avro");
+
+static REGISTRY: LazyLock<BTreeMap<u32, PinnedSchema>> = LazyLock::new(load);
+
+const MAGIC: u8 = 0;
+const HEADER: usize = 5;
+
+/// Why a value can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// There is no value.
+    #[error("the record has no value")]
+    Missing,
+    /// Not the Confluent wire format.
+    #[error(
+        "{length} bytes that do not begin with a zero byte and a schema id: not the Confluent wire format"
+    )]
+    NotFramed {
+        /// Length of the value in bytes.
+        length: usize,
+    },
+    /// The id is none of ours.
+    #[error("schema id {id} is not known here; known are the files of schemas/avro")]
+    UnknownSchema {
+        /// The id in the value.
+        id: u32,
+    },
+    /// The id is ours, but of another subject.
+    #[error("schema id {id} is of the subject {found}, expected was {expected}")]
+    WrongSubject {
+        /// The id in the value.
+        id: u32,
+        /// The subject of that id.
+        found: &'static str,
+        /// The subject that the topic holds.
+        expected: &'static str,
+    },
+    /// The datum does not follow its schema.
+    #[error("the value does not follow schema {id}: {source}")]
+    Avro {
+        /// The schema's id.
+        id: u32,
+        /// What Avro says.
+        source: Box<apache_avro::Error>,
+    },
+    /// There are bytes left behind the datum.
+    #[error("{left} bytes are left behind the value of schema {id}")]
+    Remainder {
+        /// The schema's id.
+        id: u32,
+        /// How many bytes are left.
+        left: usize,
+    },
+}
+
+/// A schema of `schemas/avro`.
+pub struct PinnedSchema {
+    /// Its id on the wire.
+    pub id: u32,
+    /// What it is the schema of: the file's name without id and ending.
+    pub subject: &'static str,
+    /// The file's text.
+    pub text: &'static str,
+    /// The schema, parsed.
+    pub schema: &'static Schema,
+    reader: GenericDatumReader<'static>,
+    writer: GenericDatumWriter<'static>,
+}
+
+impl PinnedSchema {
+    fn parse(id: u32, subject: &'static str, text: &'static str) -> Result<Self, apache_avro::Error> {
+        // Leaked once: readers and writers borrow the schema for as long as the program runs.
+        let schema: &'static Schema = Box::leak(Box::new(Schema::parse_str(text)?));
+        // Human-readable: ids are strings on the wire, as stock clients expect them.
+        let reader = GenericDatumReader::builder(schema).human_readable(true).build()?;
+        let writer = GenericDatumWriter::builder(schema).human_readable(true).build()?;
+        Ok(Self { id, subject, text, schema, reader, writer })
+    }
+
+    /// A value, framed.
+    pub fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.push(MAGIC);
+        bytes.extend_from_slice(&self.id.to_be_bytes());
+        self.writer.write_ser(&mut bytes, value).map_err(|source| self.error(source))?;
+        Ok(bytes)
+    }
+
+    fn read<T>(
+        &self,
+        mut datum: &[u8],
+        read: impl FnOnce(&GenericDatumReader<'static>, &mut &[u8]) -> Result<T, apache_avro::Error>,
+    ) -> Result<T, CodecError> {
+        let value = read(&self.reader, &mut datum).map_err(|source| self.error(source))?;
+        // Avro itself would pass over what is left; a torn or foreign value must not look whole.
+        match datum.len() {
+            0 => Ok(value),
+            left => Err(CodecError::Remainder { id: self.id, left }),
+        }
+    }
+
+    fn error(&self, source: apache_avro::Error) -> CodecError {
+        CodecError::Avro { id: self.id, source: Box::new(source) }
+    }
+}
+
+/// Every pinned schema, by id.
+pub fn schemas() -> &'static BTreeMap<u32, PinnedSchema> {
+    &REGISTRY
+}
+
+/// The newest schema of a subject: what writers use. `None` if `schemas/avro` has none.
+pub fn newest(subject: &str) -> Option<&'static PinnedSchema> {
+    REGISTRY.values().rev().find(|schema| schema.subject == subject)
+}
+
+/// Reads a value of `subject`, written with any of its schemas. Fields that the writer did not know
+/// take their default from `T`.
+pub fn decode<T: DeserializeOwned>(subject: &'static str, bytes: Option<&[u8]>) -> Result<T, CodecError> {
+    let (schema, datum) = unframe(bytes)?;
+    if schema.subject != subject {
+        return Err(CodecError::WrongSubject { id: schema.id, found: schema.subject, expected: subject });
+    }
+    schema.read(datum, |reader, datum| reader.read_deser(datum))
+}
+
+/// Reads a value of any subject as Avro's own generic value, with its schema.
+pub fn decode_generic(bytes: Option<&[u8]>) -> Result<(&'static PinnedSchema, Value), CodecError> {
+    let (schema, datum) = unframe(bytes)?;
+    let value = schema.read(datum, |reader, datum| reader.read_value(datum))?;
+    Ok((schema, value))
+}
+
+fn unframe(bytes: Option<&[u8]>) -> Result<(&'static PinnedSchema, &[u8]), CodecError> {
+    let bytes = bytes.ok_or(CodecError::Missing)?;
+    let Some((&[MAGIC, a, b, c, d], datum)) = bytes.split_first_chunk::<HEADER>() else {
+        return Err(CodecError::NotFramed { length: bytes.len() });
+    };
+    let id = u32::from_be_bytes([a, b, c, d]);
+    let schema = REGISTRY.get(&id).ok_or(CodecError::UnknownSchema { id })?;
+    Ok((schema, datum))
+}
+
+/// The files are part of the program, so a fault in them is a fault of the build: it panics, and the
+/// test `every_schema_loads` shows it.
+fn load() -> BTreeMap<u32, PinnedSchema> {
+    let mut schemas = BTreeMap::new();
+    for file in FILES.files() {
+        let name = file.path().to_str().unwrap_or_default();
+        let (id, subject) = name
+            .strip_suffix(".avsc")
+            .and_then(|stem| stem.split_once('-'))
+            .and_then(|(id, subject)| Some((id.parse::<u32>().ok()?, subject)))
+            .unwrap_or_else(|| panic!("schemas/avro/{name}: expected a name like 007-subject.avsc"));
+        let text = file.contents_utf8().unwrap_or_else(|| panic!("schemas/avro/{name}: not UTF-8"));
+        let schema = PinnedSchema::parse(id, subject, text)
+            .unwrap_or_else(|error| panic!("schemas/avro/{name}: {error}"));
+        let former = schemas.insert(id, schema);
+        assert!(former.is_none(), "schemas/avro/{name}: the id {id} is taken");
+    }
+    schemas
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted};
+
+    fn events() -> Vec<CivicEvent> {
+        let event = |body| CivicEvent { tenant: "t".into(), event_id: "1".into(), occurred_at: 7, body };
+        vec![
+            event(Body::ReportSubmitted(ReportSubmitted {
+                area: "a".into(),
+                description: "d".into(),
+                due_at: Some(9),
+                department: None,
+                address: Some("x".into()),
+                latitude: Some(1.5),
+                longitude: None,
+                source: None,
+            })),
+            event(Body::IssueStatusChanged(IssueStatusChanged {
+                issue_id: Uuid::from_u128(5),
+                status: IssueStatus::Resolved,
+            })),
+        ]
+    }
+
+    #[test]
+    fn every_schema_loads() {
+        assert!(schemas().len() >= 4);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let schema = newest("civic").unwrap();
+        for event in events() {
+            let bytes = schema.encode(&event).unwrap();
+            assert_eq!(&bytes[..5], &[0, 0, 0, 0, 1]);
+            assert_eq!(decode::<CivicEvent>("civic", Some(&bytes)).unwrap(), event);
+            decode_generic(Some(&bytes)).unwrap();
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        let bytes = newest("civic").unwrap().encode(&events()[0]).unwrap();
+        let decode = |bytes: &[u8]| decode::<CivicEvent>("civic", Some(bytes)).unwrap_err();
+        for end in 0..bytes.len() {
+            decode(&bytes[..end]);
+        }
+        let surplus = [bytes.as_slice(), &[0]].concat();
+        assert!(matches!(decode(&surplus), CodecError::Remainder { left: 1, .. }));
+        assert!(matches!(decode(b"{\"a\":1}"), CodecError::NotFramed { length: 7 }));
+        assert!(matches!(decode(&[0, 0, 0, 9, 9]), CodecError::UnknownSchema { id: 0x909 }));
+        assert!(matches!(decode(&[0, 0, 0, 0, 3]), CodecError::WrongSubject { .. }));
+        assert!(matches!(super::decode::<CivicEvent>("civic", None).unwrap_err(), CodecError::Missing));
+    }
+}

@@ -1,0 +1,426 @@
+//! Settings of a process: defaults < file < environment (`TIDEWATCH_…`) < flags, checked at start.
+//!
+//! A file is TOML with the sections below. `TIDEWATCH_KAFKA__BROKERS=a:9092` sets `kafka.brokers`;
+//! `--set kafka.brokers=a:9092` does so on the command line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+/// A setting that is wrong: which, what it is, and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not readable as settings: an unknown name, a wrong type, a file that is not TOML.
+    #[error("settings: {0}")]
+    Unreadable(#[from] config::ConfigError),
+    /// Readable, but not allowed.
+    #[error("setting {name} is {value:?}: {allowed}")]
+    NotAllowed {
+        /// Its dotted name.
+        name: String,
+        /// Its value, masked where it is secret.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A `--set` that is not of the form `name=value`.
+    #[error("--set {0:?}: expected NAME=VALUE, for example --set kafka.brokers=localhost:9092")]
+    NotAnAssignment(String),
+}
+
+/// All settings of a process.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The log.
+    pub kafka: KafkaConfig,
+    /// The analysts' store.
+    pub clickhouse: ClickHouseConfig,
+    /// This process's HTTP listener.
+    pub http: HttpConfig,
+    /// Limits of what comes in.
+    pub ingest: IngestConfig,
+    /// The folding worker.
+    pub process: ProcessConfig,
+    /// The writer of tables.
+    pub sink: SinkConfig,
+    /// The family civic.
+    pub civic: CivicConfig,
+    /// Who may do what.
+    #[serde(default)]
+    pub api_keys: Vec<ApiKeyConfig>,
+}
+
+/// Section `kafka`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// Bootstrap servers, `host:port,host:port`.
+    pub brokers: String,
+    /// Put before every topic, group and transactional id, so that several systems share a cluster.
+    pub prefix: String,
+    /// Replicas of the topics that are created.
+    pub replication: i32,
+    /// Further settings of librdkafka, by their own names (TLS, SASL …).
+    #[serde(default)]
+    pub client: BTreeMap<String, Secret>,
+}
+
+/// Section `clickhouse`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClickHouseConfig {
+    /// Its HTTP endpoint.
+    pub url: String,
+    /// The database that holds the tables.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: Secret,
+}
+
+/// Section `http`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Where this process listens: `/livez`, `/readyz`, `/metrics`, and the routes of its roles.
+    pub listen: SocketAddr,
+}
+
+/// Section `ingest`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestConfig {
+    /// How long Kafka may take to acknowledge before the answer is 503.
+    #[serde(deserialize_with = "duration")]
+    pub delivery_timeout: Duration,
+}
+
+/// Section `process`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessConfig {
+    /// Name of this instance, part of its transactional id: stable over restarts, its own among all instances.
+    pub instance: String,
+    /// How long a transaction gathers, from the end of the last one.
+    #[serde(deserialize_with = "duration")]
+    pub commit_interval: Duration,
+    /// Silence after which the group gives this worker's partitions to another.
+    #[serde(deserialize_with = "duration")]
+    pub session_timeout: Duration,
+}
+
+/// Section `sink`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinkConfig {
+    /// A batch closes at so many rows.
+    pub batch_rows: usize,
+    /// A batch closes at so many bytes.
+    pub batch_bytes: usize,
+    /// A batch closes at this age.
+    #[serde(deserialize_with = "duration")]
+    pub batch_age: Duration,
+    /// Silence after which the group gives this sink's partitions to another.
+    #[serde(deserialize_with = "duration")]
+    pub session_timeout: Duration,
+}
+
+/// Section `civic`: settings of the family's operators. (They move into the log's `settings` topic.)
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CivicConfig {
+    /// Disorder allowance D (I3).
+    #[serde(deserialize_with = "duration")]
+    pub allowance: Duration,
+    /// Disorder allowance of single tenants; `0s` declares ordered input.
+    #[serde(default, deserialize_with = "durations")]
+    pub tenant_allowance: BTreeMap<String, Duration>,
+    /// How long event ids are remembered, in append time.
+    #[serde(deserialize_with = "duration")]
+    pub duplicate_horizon: Duration,
+    /// Due time of a report without one of its own, counted from its opening.
+    #[serde(deserialize_with = "duration")]
+    pub default_due: Duration,
+}
+
+/// One of `api_keys`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyConfig {
+    /// The key itself.
+    pub key: Secret,
+    /// The tenant for which it speaks.
+    pub tenant: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+}
+
+/// What an API key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Send events.
+    Ingest,
+    /// Read what became of them.
+    Read,
+    /// Change settings.
+    Admin,
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("\"***\"")
+    }
+}
+
+const DEFAULTS: &str = r#"
+    [kafka]
+    brokers = "localhost:9092"
+    prefix = ""
+    replication = 1
+
+    [clickhouse]
+    url = "http://localhost:8123"
+    database = "tidewatch"
+    user = "default"
+    password = ""
+
+    [http]
+    listen = "127.0.0.1:8080"
+
+    [ingest]
+    delivery_timeout = "10s"
+
+    [process]
+    instance = "0"
+    commit_interval = "100ms"
+    session_timeout = "10s"
+
+    [sink]
+    batch_rows = 200000
+    batch_bytes = 33554432
+    batch_age = "1s"
+    session_timeout = "10s"
+
+    [civic]
+    allowance = "1h"
+    duplicate_horizon = "30d"
+    default_due = "72h"
+"#;
+
+impl Config {
+    /// Reads and checks the settings: defaults, then `file`, then the environment, then `assignments`
+    /// (`name=value`).
+    pub fn load(file: Option<&Path>, assignments: &[String]) -> Result<Self, ConfigError> {
+        let mut builder =
+            config::Config::builder().add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
+        if let Some(path) = file {
+            builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
+        }
+        builder = builder.add_source(
+            config::Environment::with_prefix("TIDEWATCH")
+                .prefix_separator("_")
+                .separator("__")
+                .try_parsing(true),
+        );
+        for assignment in assignments {
+            let (name, value) =
+                assignment.split_once('=').ok_or_else(|| ConfigError::NotAnAssignment(assignment.clone()))?;
+            builder = builder.set_override(name, value)?;
+        }
+        let config: Self = builder.build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |name: &str, value: String, allowed| {
+            Err(ConfigError::NotAllowed { name: name.to_owned(), value, allowed })
+        };
+        if self.kafka.brokers.split(',').any(|broker| !is_host_and_port(broker.trim())) {
+            return refuse(
+                "kafka.brokers",
+                self.kafka.brokers.clone(),
+                "expected host:port, several with commas between",
+            );
+        }
+        let prefix_is_legal =
+            self.kafka.prefix.len() <= 100 && self.kafka.prefix.chars().all(is_topic_character);
+        if !prefix_is_legal {
+            return refuse(
+                "kafka.prefix",
+                self.kafka.prefix.clone(),
+                "at most 100 of letters, digits, '.', '_' and '-' are allowed",
+            );
+        }
+        if !self.clickhouse.url.starts_with("http://") && !self.clickhouse.url.starts_with("https://") {
+            return refuse(
+                "clickhouse.url",
+                self.clickhouse.url.clone(),
+                "expected http://host:port or https://host:port",
+            );
+        }
+        let database = &self.clickhouse.database;
+        if database.is_empty() || !database.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return refuse("clickhouse.database", database.clone(), "letters, digits and '_' are allowed");
+        }
+        if self.process.instance.is_empty() || !self.process.instance.chars().all(is_topic_character) {
+            return refuse(
+                "process.instance",
+                self.process.instance.clone(),
+                "letters, digits, '.', '_' and '-' are allowed",
+            );
+        }
+        for (name, value, least) in [
+            ("process.commit_interval", self.process.commit_interval, Duration::from_millis(1)),
+            ("process.session_timeout", self.process.session_timeout, Duration::from_secs(1)),
+            ("sink.session_timeout", self.sink.session_timeout, Duration::from_secs(1)),
+            ("sink.batch_age", self.sink.batch_age, Duration::from_millis(1)),
+            ("ingest.delivery_timeout", self.ingest.delivery_timeout, Duration::from_millis(100)),
+        ] {
+            if value < least || value > Duration::from_secs(300) {
+                return refuse(
+                    name,
+                    format!("{value:?}"),
+                    "expected at most 5 minutes, and no less than 1 s for a session, 100 ms for a delivery, 1 ms else",
+                );
+            }
+        }
+        for (name, value) in
+            [("sink.batch_rows", self.sink.batch_rows), ("sink.batch_bytes", self.sink.batch_bytes)]
+        {
+            if value == 0 {
+                return refuse(name, value.to_string(), "expected at least 1");
+            }
+        }
+        for (index, key) in self.api_keys.iter().enumerate() {
+            if key.key.expose().len() < 4 {
+                return refuse(
+                    &format!("api_keys[{index}].key"),
+                    "***".into(),
+                    "expected at least 4 characters",
+                );
+            }
+            if key.tenant.is_empty() || key.tenant.len() > 64 || !key.tenant.chars().all(is_topic_character) {
+                return refuse(
+                    &format!("api_keys[{index}].tenant"),
+                    key.tenant.clone(),
+                    "1 to 64 of letters, digits, '.', '_' and '-' are allowed",
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_topic_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
+fn is_host_and_port(broker: &str) -> bool {
+    broker.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// Reads `100ms`, `10s`, `72h`, `30d` and their like.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse_duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Duration>, D::Error> {
+    BTreeMap::<String, String>::deserialize(deserializer)?
+        .into_iter()
+        .map(|(name, text)| Ok((name, parse_duration(&text).map_err(serde::de::Error::custom)?)))
+        .collect()
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let refusal = || format!("{text:?} is no duration; expected a form like 100ms, 10s, 72h or 30d");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refusal)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| refusal())?;
+    let millis = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(refusal()),
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(assignments: &[&str]) -> Result<Config, ConfigError> {
+        Config::load(None, &assignments.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_defaults_are_allowed() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.civic.default_due, Duration::from_secs(72 * 3600));
+        assert_eq!(config.process.commit_interval, Duration::from_millis(100));
+    }
+
+    #[test]
+    fn flags_win_over_a_file() {
+        let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+        std::fs::write(
+            file.path(),
+            r#"
+            kafka.brokers = "file:1"
+            clickhouse.database = "from_file"
+            civic.tenant_allowance = { boston = "0s" }
+            [[api_keys]]
+            key = "secret-key"
+            tenant = "boston"
+            scopes = ["ingest", "read"]
+            "#,
+        )
+        .unwrap();
+        let config = Config::load(Some(file.path()), &["kafka.brokers=flag:2".into()]).unwrap();
+        assert_eq!(config.kafka.brokers, "flag:2");
+        assert_eq!(config.clickhouse.database, "from_file");
+        assert_eq!(config.civic.tenant_allowance["boston"], Duration::ZERO);
+        assert!(!format!("{config:?}").contains("secret-key"));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_its_value() {
+        for (assignment, parts) in [
+            ("kafka.brokers=nowhere", vec!["kafka.brokers", "nowhere", "host:port"]),
+            ("kafka.prefix=a b", vec!["kafka.prefix", "a b"]),
+            ("process.commit_interval=soon", vec!["process.commit_interval", "soon", "100ms"]),
+            ("process.commit_interval=0ms", vec!["process.commit_interval", "0ns"]),
+            ("http.listen=here", vec!["http.listen"]),
+            ("sink.batch_rows=0", vec!["sink.batch_rows", "0", "at least 1"]),
+            ("sink.batch_rows=many", vec!["sink.batch_rows", "many"]),
+            ("kafka.unknown=1", vec!["unknown"]),
+        ] {
+            let message = load(&[assignment]).unwrap_err().to_string();
+            for part in parts {
+                assert!(message.contains(part), "{assignment}: {message:?} lacks {part:?}");
+            }
+        }
+    }
+}

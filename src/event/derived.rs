@@ -1,0 +1,195 @@
+//! Derived rows: what operators emit, one struct a derived topic.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Millis;
+
+/// What every derived row carries (I6, I8): its name, its version, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RowMeta {
+    /// The row's id, the same in all its versions.
+    pub id: Uuid,
+    /// Orders the versions of the row: [`super::id::version`].
+    pub version: i64,
+    /// The row no longer holds; a later version may take that back.
+    pub retracted: bool,
+    /// Whose it is.
+    pub tenant: String,
+    /// The key under which it was folded.
+    pub key: String,
+    /// Which operator emitted it.
+    pub operator: String,
+    /// The operator's semantic version: the same log gives the same rows under the same version (I2).
+    pub operator_version: i32,
+    /// The settings in force: an offset of the `settings` topic (I4).
+    pub settings_version: i64,
+    /// Append time of the first record behind it; it never changes for an id.
+    pub first_arrival: Millis,
+    /// The records behind it.
+    pub evidence: Evidence,
+}
+
+/// A record of a family topic, named for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordReference {
+    /// Family topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// The producer's event id.
+    pub event_id: String,
+}
+
+/// The records behind a row (I8): the first 8, the last 24 after those, and how many there were.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// How many records are behind the row.
+    pub count: i64,
+    /// The first of them, in the order of the log; at most 8.
+    pub first: Vec<RecordReference>,
+    /// The last of them, in the order of the log; at most 24, none of which is in `first`.
+    pub last: Vec<RecordReference>,
+}
+
+impl Evidence {
+    const FIRST: usize = 8;
+    const LAST: usize = 24;
+
+    /// Adds the next record behind the row.
+    pub fn push(&mut self, record: RecordReference) {
+        self.count += 1;
+        if self.first.len() < Self::FIRST {
+            self.first.push(record);
+            return;
+        }
+        if self.last.len() == Self::LAST {
+            self.last.remove(0);
+        }
+        self.last.push(record);
+    }
+}
+
+/// How grave an incident is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth knowing.
+    Low,
+    /// Worth a look.
+    Medium,
+    /// Worth acting on.
+    High,
+    /// Worth acting on now.
+    Critical,
+}
+
+/// Something that went wrong. Topic `incidents`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Name, version, provenance.
+    pub meta: RowMeta,
+    /// The family whose records are behind it.
+    pub family: String,
+    /// Which rule found it, e.g. `sla_breach`.
+    pub rule: String,
+    /// How grave it is.
+    pub severity: Severity,
+    /// What it is about, e.g. an issue's id.
+    pub subject: String,
+    /// One line for people.
+    pub title: String,
+    /// When it began: for a breach its due time, never the time at which a timer fired (I2).
+    pub started_at: Millis,
+    /// When it ended, where it has.
+    pub ended_at: Option<Millis>,
+    /// What is particular to the rule.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Whose word a due time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DueSource {
+    /// The report's own.
+    Reported,
+    /// The tenant's default.
+    Default,
+}
+
+impl DueSource {
+    /// As the log and the API spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Default => "default",
+        }
+    }
+}
+
+/// How a resolved issue stands to its due time. Topic `sla-metrics`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlaMetric {
+    /// Name, version, provenance.
+    pub meta: RowMeta,
+    /// The issue.
+    pub issue_id: Uuid,
+    /// Its area.
+    pub area: String,
+    /// Its department, if known.
+    pub department: Option<String>,
+    /// When it was opened.
+    pub opened_at: Millis,
+    /// When it was due.
+    pub due_at: Millis,
+    /// Whose word the due time is.
+    pub due_source: DueSource,
+    /// When it was resolved.
+    pub resolved_at: Millis,
+    /// `resolved_at − opened_at`, in milliseconds.
+    pub resolution_ms: i64,
+    /// Resolved no later than due.
+    pub met: bool,
+}
+
+/// A record that could not be folded, kept whole. Topic `dead-letters`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Where it lies: topic.
+    pub topic: String,
+    /// Where it lies: partition.
+    pub partition: i32,
+    /// Where it lies: offset.
+    pub offset: i64,
+    /// When it was appended there.
+    pub append_time: Millis,
+    /// Its tenant, where that could be read.
+    pub tenant: Option<String>,
+    /// Its event id, where that could be read.
+    pub event_id: Option<String>,
+    /// Why, as a code: `undecodable`, `unknown_issue`, `future_event` …
+    pub reason: String,
+    /// Why, in words.
+    pub message: String,
+    /// The record's key, as it was.
+    #[serde(with = "apache_avro::serde::bytes_opt")]
+    pub record_key: Option<Vec<u8>>,
+    /// The record's value, as it was.
+    #[serde(with = "apache_avro::serde::bytes_opt")]
+    pub record_value: Option<Vec<u8>>,
+}
+
+/// Something that goes to a derived topic.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Row {
+    /// To `incidents`.
+    Incident(Incident),
+    /// To `sla-metrics`.
+    SlaMetric(SlaMetric),
+    /// To `dead-letters`.
+    DeadLetter(DeadLetter),
+}

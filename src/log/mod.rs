@@ -1,0 +1,72 @@
+//! Kafka: topics, clients, and how both are named.
+
+pub mod topics;
+
+use rdkafka::ClientConfig;
+
+use crate::config::KafkaConfig;
+
+/// Names and client settings of one system on a Kafka cluster.
+#[derive(Debug, Clone)]
+pub struct Log {
+    config: KafkaConfig,
+}
+
+impl Log {
+    /// The log that `config` names.
+    pub fn new(config: &KafkaConfig) -> Self {
+        Self { config: config.clone() }
+    }
+
+    /// The name on the cluster of a topic, group or transactional id.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.config.prefix)
+    }
+
+    /// The topic's name without this system's prefix.
+    pub fn local_name<'a>(&self, name: &'a str) -> &'a str {
+        name.strip_prefix(self.config.prefix.as_str()).unwrap_or(name)
+    }
+
+    /// Settings that every client shares.
+    pub fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.config.brokers).set("client.id", "tidewatch");
+        for (name, value) in &self.config.client {
+            client.set(name, value.expose());
+        }
+        client
+    }
+
+    /// A producer that loses nothing it acknowledged and keeps order: `acks=all`, idempotent.
+    /// The partition is murmur2 of the key, as in Java's client.
+    pub fn producer(&self) -> ClientConfig {
+        let mut client = self.client();
+        client
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("partitioner", "murmur2_random")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "2");
+        client
+    }
+
+    /// A consumer that sees only what is committed and commits nothing by itself.
+    pub fn consumer(&self, group: &str) -> ClientConfig {
+        let mut client = self.client();
+        client
+            .set("group.id", self.name(group))
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("fetch.wait.max.ms", "50");
+        client
+    }
+
+    /// Replicas of a topic that is created.
+    pub fn replication(&self) -> i32 {
+        self.config.replication
+    }
+}

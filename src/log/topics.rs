@@ -1,0 +1,138 @@
+//! The topics, from `topics/*.yaml`: what they hold, and how they are made.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use include_dir::{Dir, include_dir};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use serde::Deserialize;
+
+use super::Log;
+
+static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/topics");
+
+static TOPICS: LazyLock<Vec<Topic>> = LazyLock::new(load);
+
+/// A topic, as its file describes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// Its name, without the system's prefix.
+    pub name: String,
+    /// The role that writes it.
+    pub owner: String,
+    /// The subject of its values in `schemas/avro`.
+    pub schema: String,
+    /// What its keys are made of.
+    pub key: String,
+    /// How many partitions a generation of it has.
+    pub partitions: i32,
+    /// Kafka's own settings of the topic.
+    pub config: BTreeMap<String, serde_json::Value>,
+    /// The ClickHouse table that its rows land in, where there is one.
+    pub table: Option<String>,
+}
+
+/// Why the topics could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// Kafka could not be asked.
+    #[error("can't create topics: {0}; is Kafka reachable at kafka.brokers?")]
+    Kafka(#[from] KafkaError),
+    /// Kafka refused a topic.
+    #[error("topic {topic} could not be created: {code}")]
+    Refused {
+        /// Its name on the cluster.
+        topic: String,
+        /// Why.
+        code: RDKafkaErrorCode,
+    },
+    /// The topic is there, but not as its file says.
+    #[error(
+        "topic {topic} has {found} partitions, topics/*.yaml says {expected}: partition counts are fixed for a generation of a topic"
+    )]
+    Partitions {
+        /// Its name on the cluster.
+        topic: String,
+        /// What it has.
+        found: usize,
+        /// What its file says.
+        expected: i32,
+    },
+}
+
+/// Every topic of `topics/*.yaml`, by name.
+pub fn all() -> &'static [Topic] {
+    &TOPICS
+}
+
+/// Creates the topics that are not there yet, and checks those that are.
+pub async fn create(log: &Log) -> Result<(), TopicError> {
+    let admin: AdminClient<DefaultClientContext> = log.client().create()?;
+    let names: Vec<String> = all().iter().map(|topic| log.name(&topic.name)).collect();
+    let settings: Vec<Vec<(&str, String)>> = all().iter().map(settings).collect();
+    let wanted: Vec<NewTopic<'_>> = all()
+        .iter()
+        .zip(&names)
+        .zip(&settings)
+        .map(|((topic, name), settings)| {
+            let new = NewTopic::new(name, topic.partitions, TopicReplication::Fixed(log.replication()));
+            settings.iter().fold(new, |new, (name, value)| new.set(name, value))
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    for result in admin.create_topics(&wanted, &options).await? {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(TopicError::Refused { topic, code }),
+        }
+    }
+    for (topic, name) in all().iter().zip(names) {
+        let metadata = admin.inner().fetch_metadata(Some(&name), Duration::from_secs(30))?;
+        let found = metadata.topics().iter().find(|t| t.name() == name).map_or(0, |t| t.partitions().len());
+        if found != topic.partitions as usize {
+            return Err(TopicError::Partitions { topic: name, found, expected: topic.partitions });
+        }
+    }
+    Ok(())
+}
+
+fn settings(topic: &Topic) -> Vec<(&str, String)> {
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    topic.config.iter().map(|(name, value)| (name.as_str(), text(value))).collect()
+}
+
+/// The files are part of the program: a fault in them is a fault of the build, and the test
+/// `every_topic_loads` shows it.
+fn load() -> Vec<Topic> {
+    let mut topics: Vec<Topic> = FILES
+        .files()
+        .map(|file| {
+            let path = file.path().display();
+            let text = file.contents_utf8().unwrap_or_else(|| panic!("topics/{path}: not UTF-8"));
+            serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("topics/{path}: {error}"))
+        })
+        .collect();
+    topics.sort_by(|a, b| a.name.cmp(&b.name));
+    topics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_loads() {
+        for topic in all() {
+            assert!(crate::codec::newest(&topic.schema).is_some(), "{} names an unknown schema", topic.name);
+            assert_eq!(topic.config["message.timestamp.type"], "LogAppendTime", "I3: {}", topic.name);
+            assert!(topic.partitions > 0);
+        }
+    }
+}
