@@ -26,6 +26,12 @@ const HEADER: usize = 5;
 /// Why a value can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
+    /// There is no schema to write with.
+    #[error("schemas/avro has no schema for {subject}")]
+    NoSchema {
+        /// What was to be written.
+        subject: &'static str,
+    },
     /// There is no value.
     #[error("the record has no value")]
     Missing,

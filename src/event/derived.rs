@@ -150,7 +150,7 @@ pub struct SlaMetric {
     pub due_source: DueSource,
     /// When it was resolved.
     pub resolved_at: Millis,
-    /// `resolved_at − opened_at`, in milliseconds.
+    /// `resolved_at − opened_at`, in milliseconds; 0 where that is negative.
     pub resolution_ms: i64,
     /// Resolved no later than due.
     pub met: bool,
@@ -192,4 +192,10 @@ pub enum Row {
     SlaMetric(SlaMetric),
     /// To `dead-letters`.
     DeadLetter(DeadLetter),
+}
+
+impl From<DeadLetter> for Row {
+    fn from(dead_letter: DeadLetter) -> Self {
+        Self::DeadLetter(dead_letter)
+    }
 }

@@ -1,0 +1,3 @@
+//! The domain: what each family's records mean. One file an operator; no Kafka, no tokio, no clock.
+
+pub mod sla;
