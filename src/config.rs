@@ -185,6 +185,12 @@ impl Secret {
     }
 }
 
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("\"***\"")
@@ -239,6 +245,7 @@ impl Config {
             config::Environment::with_prefix("TIDEWATCH")
                 .prefix_separator("_")
                 .separator("__")
+                .source(Some(environment()))
                 .try_parsing(true),
         );
         for assignment in assignments {
@@ -289,6 +296,14 @@ impl Config {
                 "letters, digits, '.', '_' and '-' are allowed",
             );
         }
+        // A transaction that gathers for longer would be ended by the broker's time-out of 15 s.
+        if self.process.commit_interval > Duration::from_secs(10) {
+            return refuse(
+                "process.commit_interval",
+                format!("{:?}", self.process.commit_interval),
+                "expected at most 10 s",
+            );
+        }
         for (name, value, least) in [
             ("process.commit_interval", self.process.commit_interval, Duration::from_millis(1)),
             ("process.session_timeout", self.process.session_timeout, Duration::from_secs(1)),
@@ -319,6 +334,13 @@ impl Config {
                     "expected at least 4 characters",
                 );
             }
+            if self.api_keys[..index].iter().any(|other| other.key == key.key) {
+                return refuse(
+                    &format!("api_keys[{index}].key"),
+                    "***".into(),
+                    "expected a key that no entry before it has",
+                );
+            }
             if key.tenant.is_empty() || key.tenant.len() > 64 || !key.tenant.chars().all(is_topic_character) {
                 return refuse(
                     &format!("api_keys[{index}].tenant"),
@@ -331,6 +353,14 @@ impl Config {
     }
 }
 
+/// The environment without the filter of log lines, which is `telemetry`'s and no setting.
+fn environment() -> std::collections::HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name != crate::telemetry::FILTER)
+        .collect()
+}
+
 fn is_topic_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
 }
@@ -339,7 +369,6 @@ fn is_host_and_port(broker: &str) -> bool {
     broker.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// Reads `100ms`, `10s`, `72h`, `30d` and their like.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
@@ -351,7 +380,8 @@ fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Stri
         .collect()
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration like `100ms`, `10s`, `5min`, `72h` or `30d`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let refusal = || format!("{text:?} is no duration; expected a form like 100ms, 10s, 72h or 30d");
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refusal)?;
     let (number, unit) = text.split_at(digits);
@@ -403,6 +433,16 @@ mod tests {
         assert_eq!(config.clickhouse.database, "from_file");
         assert_eq!(config.civic.tenant_allowance["boston"], Duration::ZERO);
         assert!(!format!("{config:?}").contains("secret-key"));
+    }
+
+    #[test]
+    fn a_key_speaks_for_one_tenant() {
+        let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+        let entry =
+            |tenant| format!("[[api_keys]]\nkey = \"secret-key\"\ntenant = \"{tenant}\"\nscopes = []\n");
+        std::fs::write(file.path(), entry("a") + &entry("b")).unwrap();
+        let message = Config::load(Some(file.path()), &[]).unwrap_err().to_string();
+        assert!(message.contains("api_keys[1].key") && !message.contains("secret-key"), "{message}");
     }
 
     #[test]
