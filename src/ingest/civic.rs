@@ -1,0 +1,429 @@
+//! The family civic: reports and changes of status, from the API's JSON to [`CivicEvent`].
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::post;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::body::{Form, at, parse};
+use super::fields;
+use super::gate::{Gate, Item, Submission};
+use crate::event::civic::{
+    self, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, UNKNOWN_AREA,
+};
+use crate::event::{Event, KeyReference, id};
+use crate::http::{ApiError, CanIngest};
+
+/// The family's topic and the subject of its schema.
+pub const TOPIC: &str = "civic";
+
+const AREA: usize = 200;
+const DESCRIPTION: usize = 8192;
+const DEPARTMENT: usize = 200;
+const ADDRESS: usize = 1000;
+const SOURCE: usize = 200;
+
+/// The family's routes.
+pub fn router() -> Router<Gate> {
+    Router::new()
+        .route("/v1/reports", post(reports))
+        .route("/v1/issues/{id}/status", post(status))
+        .route("/v1/civic", post(both))
+}
+
+/// `POST /v1/reports`: a report, or a batch of them.
+async fn reports(
+    State(gate): State<Gate>,
+    caller: Result<CanIngest, ApiError>,
+    request: Request,
+) -> Response {
+    gate.receive(caller, request, Form::OneOrBatch, |item| {
+        report(item, parse(item.json, item.path)?, item.path)
+    })
+    .await
+}
+
+/// `POST /v1/issues/{id}/status`: a change of the status of the issue in the path.
+async fn status(
+    State(gate): State<Gate>,
+    issue: Result<Path<String>, PathRejection>,
+    caller: Result<CanIngest, ApiError>,
+    request: Request,
+) -> Response {
+    gate.receive(caller, request, Form::One, |item| {
+        let text = issue.as_ref().map_or("", |Path(text)| text.as_str());
+        let issue = issue_id(text, "issue_id")?;
+        change(item, issue, parse(item.json, item.path)?, item.path)
+    })
+    .await
+}
+
+/// `POST /v1/civic`: a batch of both kinds, in the order in which they are to be folded.
+async fn both(State(gate): State<Gate>, caller: Result<CanIngest, ApiError>, request: Request) -> Response {
+    gate.receive(caller, request, Form::Batch, either).await
+}
+
+/// What the answer says of an accepted item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// The event's id.
+    id: String,
+    /// The issue that the report opens, or that changes its status.
+    issue_id: Uuid,
+}
+
+/// A report, as the API takes it. Without an `id` of its own it is new each time it is sent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Report {
+    id: Option<String>,
+    occurred_at: Option<String>,
+    due_at: Option<String>,
+    area: Option<String>,
+    department: Option<String>,
+    description: Option<String>,
+    address: Option<String>,
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    source: Option<String>,
+}
+
+/// A change of status, as the API takes it where the issue is in the path.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    id: Option<String>,
+    occurred_at: Option<String>,
+    status: Option<String>,
+}
+
+/// A change of status, as the API takes it in a batch. (serde can't flatten and refuse unknown fields.)
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeOf {
+    issue_id: Option<String>,
+    id: Option<String>,
+    occurred_at: Option<String>,
+    status: Option<String>,
+}
+
+/// An item of the batch of both kinds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Either<'a> {
+    #[serde(borrow)]
+    report: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+}
+
+fn either(item: &Item<'_>) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
+    match parse::<Either<'_>>(item.json, item.path)? {
+        Either { report: Some(json), status: None } => {
+            let path = at(item.path, "report");
+            report(item, parse(json, &path)?, &path)
+        }
+        Either { report: None, status: Some(json) } => {
+            let path = at(item.path, "status");
+            let ChangeOf { issue_id: issue, id, occurred_at, status } = parse(json, &path)?;
+            let field = at(&path, "issue_id");
+            let issue = issue.ok_or_else(|| ApiError::invalid(field.as_str(), "missing"))?;
+            change(item, issue_id(&issue, &field)?, Change { id, occurred_at, status }, &path)
+        }
+        _ => Err(ApiError::invalid(item.path, "expected exactly one of report and status")),
+    }
+}
+
+fn report(item: &Item<'_>, report: Report, path: &str) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
+    let event_id = fields::event_id(report.id, path)?;
+    let occurred_at = fields::occurred_at(report.occurred_at.as_deref(), item.now, path)?;
+    let due_at = report.due_at.map(|text| fields::time(&text, &at(path, "due_at"))).transpose()?;
+    let area = fields::text(report.area, AREA, path, "area")?.unwrap_or_else(|| UNKNOWN_AREA.to_owned());
+    let description = fields::text(report.description, DESCRIPTION, path, "description")?
+        .ok_or_else(|| ApiError::invalid(at(path, "description"), "missing or blank"))?;
+    let place = fields::place(report.latitude, report.longitude, path)?;
+    let receipt = Receipt { id: event_id.clone(), issue_id: civic::issue_id(item.tenant, &area, &event_id) };
+    let body = Body::ReportSubmitted(ReportSubmitted {
+        area,
+        description,
+        due_at,
+        department: fields::text(report.department, DEPARTMENT, path, "department")?,
+        address: fields::text(report.address, ADDRESS, path, "address")?,
+        latitude: place.map(|(latitude, _)| latitude),
+        longitude: place.map(|(_, longitude)| longitude),
+        source: fields::text(report.source, SOURCE, path, "source")?,
+    });
+    Ok(submission(CivicEvent { tenant: item.tenant.to_owned(), event_id, occurred_at, body }, receipt))
+}
+
+fn change(
+    item: &Item<'_>,
+    issue_id: Uuid,
+    change: Change,
+    path: &str,
+) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
+    let event_id = fields::event_id(change.id, path)?;
+    let occurred_at = fields::occurred_at(change.occurred_at.as_deref(), item.now, path)?;
+    let status = issue_status(change.status.as_deref(), &at(path, "status"))?;
+    let receipt = Receipt { id: event_id.clone(), issue_id };
+    let body = Body::IssueStatusChanged(IssueStatusChanged { issue_id, status });
+    Ok(submission(CivicEvent { tenant: item.tenant.to_owned(), event_id, occurred_at, body }, receipt))
+}
+
+/// A report goes to the partition of its key. A change of status knows only the issue, whose id
+/// carries the hash of that same key.
+fn submission(event: CivicEvent, receipt: Receipt) -> Submission<CivicEvent, Receipt> {
+    let (key, route) = match event.key() {
+        KeyReference::Key(key) => {
+            let route = id::murmur2(key.as_bytes());
+            (key, route)
+        }
+        KeyReference::Alias(alias) => (alias, id::route(receipt.issue_id)),
+    };
+    Submission { event, key, route, receipt }
+}
+
+fn issue_status(text: Option<&str>, field: &str) -> Result<IssueStatus, ApiError> {
+    match text {
+        Some("open") => Ok(IssueStatus::Open),
+        Some("in_progress" | "in-progress") => Ok(IssueStatus::InProgress),
+        Some("resolved") => Ok(IssueStatus::Resolved),
+        Some("closed") => Ok(IssueStatus::Closed),
+        Some(other) => {
+            let known = IssueStatus::NAMES.join(", ");
+            let reason = format!("{:?} is unknown; expected one of {known}", fields::shortened(other));
+            Err(ApiError::invalid(field, reason))
+        }
+        None => Err(ApiError::invalid(field, "missing")),
+    }
+}
+
+/// An issue's id. Whether there is such an issue, only the task of its partition knows.
+fn issue_id(text: &str, field: &str) -> Result<Uuid, ApiError> {
+    Uuid::try_parse(text).map_err(|_| {
+        ApiError::new(StatusCode::NOT_FOUND, "malformed_id", "there is no issue of that id")
+            .with_details(field, format!("{:?} is no issue's id; expected a UUID", fields::shortened(text)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::ingest::body;
+
+    const NOW: i64 = 1_309_500_000_000;
+
+    fn raw(json: &Value) -> Box<RawValue> {
+        serde_json::value::to_raw_value(json).unwrap()
+    }
+
+    fn read(json: &Value) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
+        let json = raw(json);
+        either(&Item { tenant: "boston", now: NOW, path: "events[3]", json: &json })
+    }
+
+    fn refusal(json: &Value) -> String {
+        let error = serde_json::to_value(read(json).unwrap_err()).unwrap();
+        let part = |part: &Value| part.as_str().unwrap().to_owned();
+        let details = &error["details"];
+        format!("{} {}: {}", part(&error["code"]), part(&details["field"]), part(&details["reason"]))
+    }
+
+    #[test]
+    fn a_report_becomes_an_event() {
+        let full = read(&json!({"report": {
+            "id": "101", "occurred_at": "2011-07-01T05:00:00Z", "due_at": "2011-07-03T05:00:00Z",
+            "area": " Back Bay ", "department": "PWDx", "description": " a hole ", "address": "1 Main St",
+            "latitude": 42.3, "longitude": -71.0, "source": "app",
+        }}))
+        .unwrap();
+        let expected = Body::ReportSubmitted(ReportSubmitted {
+            area: "Back Bay".into(),
+            description: "a hole".into(),
+            due_at: Some(1_309_669_200_000),
+            department: Some("PWDx".into()),
+            address: Some("1 Main St".into()),
+            latitude: Some(42.3),
+            longitude: Some(-71.0),
+            source: Some("app".into()),
+        });
+        assert_eq!((&full.event.body, full.event.occurred_at), (&expected, NOW - 3_600_000));
+        assert_eq!((full.event.tenant.as_str(), full.key.as_str()), ("boston", "boston/Back Bay"));
+        assert_eq!(full.receipt.issue_id, civic::issue_id("boston", "Back Bay", "101"));
+        assert_eq!(full.route, id::route(full.receipt.issue_id));
+
+        let least = read(&json!({"report": {"description": "d", "area": " ", "due_at": null}})).unwrap();
+        assert_eq!((least.key.as_str(), least.event.occurred_at), ("boston/unknown", NOW));
+        assert_eq!(least.event.event_id, least.receipt.id);
+    }
+
+    #[test]
+    fn a_change_of_status_goes_where_its_issue_is() {
+        let issue = civic::issue_id("boston", "Back Bay", "101");
+        for (text, status) in [
+            ("open", IssueStatus::Open),
+            ("in_progress", IssueStatus::InProgress),
+            ("in-progress", IssueStatus::InProgress),
+            ("resolved", IssueStatus::Resolved),
+            ("closed", IssueStatus::Closed),
+        ] {
+            let change = read(&json!({"status": {"id": "1", "issue_id": issue, "status": text}})).unwrap();
+            let expected = Body::IssueStatusChanged(IssueStatusChanged { issue_id: issue, status });
+            assert_eq!(change.event.body, expected);
+            assert_eq!(change.key, format!("boston/{issue}"));
+            assert_eq!(change.route, id::murmur2(b"boston/Back Bay"));
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_named_by_its_path() {
+        let issue = Uuid::from_u128(1);
+        for (item, expected) in [
+            (json!(7), "invalid_value events[3]: expected an object"),
+            (json!({}), "invalid_value events[3]: expected exactly one of report and status"),
+            (
+                json!({"report": {"description": "d"}, "status": {}}),
+                "invalid_value events[3]: expected exactly one of report and status",
+            ),
+            (json!({"report": []}), "invalid_value events[3].report: expected an object"),
+            (
+                json!({"reprot": {}}),
+                "invalid_value events[3].reprot: unknown field `reprot`, expected `report` or `status`",
+            ),
+            (json!({"report": {}}), "invalid_value events[3].report.description: missing or blank"),
+            (
+                json!({"report": {"description": " \t"}}),
+                "invalid_value events[3].report.description: missing or blank",
+            ),
+            (
+                json!({"report": {"description": "d".repeat(8193)}}),
+                "invalid_value events[3].report.description: expected at most 8192 characters",
+            ),
+            (
+                json!({"report": {"description": 5}}),
+                "invalid_value events[3].report.description: invalid type: integer `5`, expected a string",
+            ),
+            (
+                json!({"report": {"description": "d", "area": "a".repeat(201)}}),
+                "invalid_value events[3].report.area: expected at most 200 characters",
+            ),
+            (
+                json!({"report": {"description": "d", "latitude": "42", "longitude": 1}}),
+                "invalid_value events[3].report.latitude: invalid type: string \"42\", expected f64",
+            ),
+            (
+                json!({"report": {"description": "d", "due_at": "2011-07-03T05:00:00"}}),
+                "invalid_value events[3].report.due_at: \"2011-07-03T05:00:00\" has no zone: end it with Z or an offset such as -04:00",
+            ),
+            (
+                json!({"report": {"description": "d", "occurred_at": "2011-07-02T00:00:00Z"}}),
+                "future_event events[3].report.occurred_at: 2011-07-02T00:00:00Z is more than 5 minutes ahead of the server's clock",
+            ),
+            (json!({"status": {"status": "open"}}), "invalid_value events[3].status.issue_id: missing"),
+            (
+                json!({"status": {"status": "open", "issue_id": "7"}}),
+                "malformed_id events[3].status.issue_id: \"7\" is no issue's id; expected a UUID",
+            ),
+            (json!({"status": {"issue_id": issue}}), "invalid_value events[3].status.status: missing"),
+            (
+                json!({"status": {"issue_id": issue, "status": "Open"}}),
+                "invalid_value events[3].status.status: \"Open\" is unknown; expected one of open, in_progress, resolved, closed",
+            ),
+        ] {
+            assert_eq!(refusal(&item), expected);
+        }
+        let misspelt = refusal(&json!({"report": {"description": "d", "due": "x"}}));
+        assert!(
+            misspelt.starts_with("invalid_value events[3].report.due: unknown field `due`"),
+            "{misspelt}"
+        );
+    }
+
+    /// Any JSON, with the names that the API knows more often than chance would have them.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![
+            any::<String>(),
+            Just("2011-07-01T05:00:00Z".to_owned()),
+            Just("open".to_owned()),
+            Just(Uuid::nil().to_string())
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        let name = prop_oneof![
+            proptest::sample::select(vec![
+                "events",
+                "report",
+                "status",
+                "id",
+                "issue_id",
+                "occurred_at",
+                "due_at",
+                "area",
+                "department",
+                "description",
+                "address",
+                "latitude",
+                "longitude",
+                "source",
+            ])
+            .prop_map(str::to_owned),
+            any::<String>(),
+        ];
+        leaf.prop_recursive(5, 64, 8, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                proptest::collection::btree_map(name.clone(), inner, 0..8)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn check(error: &ApiError) {
+        assert!(error.status().is_client_error(), "{error:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_taken_or_refused_by_name(value in any_json()) {
+            let text = value.to_string();
+            let read_item = |path: &str, json: &RawValue| {
+                let item = Item { tenant: "t", now: NOW, path, json };
+                let results = [
+                    either(&item),
+                    parse(json, path).and_then(|body| report(&item, body, path)),
+                    parse(json, path).and_then(|body| change(&item, Uuid::nil(), body, path)),
+                ];
+                for error in results.iter().filter_map(|result| result.as_ref().err()) {
+                    check(error);
+                }
+            };
+            for form in [Form::One, Form::Batch, Form::OneOrBatch] {
+                match body::items(text.as_bytes(), form) {
+                    Ok(body::Items::One(json)) => read_item("", json),
+                    Ok(body::Items::Batch(items)) => items.iter().for_each(|json| read_item("events[0]", json)),
+                    Err(error) => check(&error),
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_taken_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Err(error) = body::items(&bytes, Form::OneOrBatch) {
+                check(&error);
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Values that every family has: event ids, times, texts, places. Pure functions.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+
+use super::body::at;
+use crate::event::Millis;
+use crate::http::ApiError;
+
+/// How far an event may be ahead of the server's clock.
+pub const AHEAD: Millis = 5 * 60 * 1000;
+
+/// 1900-01-01 and 2300-01-01: what the stores behind the log can hold.
+const TIMES: std::ops::Range<Millis> = -2_208_988_800_000..10_413_792_000_000;
+
+/// The producer's event id, or one made here. An event without an id of its producer's can't be
+/// recognised when it is sent again.
+pub fn event_id(id: Option<String>, path: &str) -> Result<String, ApiError> {
+    let Some(id) = id else { return Ok(uuid::Uuid::now_v7().to_string()) };
+    let refuse = |reason: &str| Err(ApiError::invalid(at(path, "id"), reason));
+    match id.chars().count() {
+        0 => refuse("empty: expected 1 to 128 characters, or no id at all"),
+        129.. => refuse("expected 1 to 128 characters"),
+        _ if id.chars().any(char::is_control) => refuse("control characters are not allowed"),
+        _ => Ok(id),
+    }
+}
+
+/// When the event happened: `now` if it does not say, and not further ahead than [`AHEAD`].
+pub fn occurred_at(text: Option<&str>, now: Millis, path: &str) -> Result<Millis, ApiError> {
+    let Some(text) = text else { return Ok(now) };
+    let field = at(path, "occurred_at");
+    let time = time(text, &field)?;
+    if time > now + AHEAD {
+        let reason = format!("{text} is more than 5 minutes ahead of the server's clock");
+        return Err(ApiError::new(
+            axum::http::StatusCode::UNPROCESSABLE_ENTITY,
+            "future_event",
+            "the event lies in the future",
+        )
+        .with_details(field, reason));
+    }
+    Ok(time)
+}
+
+/// A point in time, RFC 3339 with its zone.
+pub fn time(text: &str, field: &str) -> Result<Millis, ApiError> {
+    let time = text.parse::<Timestamp>().map_err(|_| {
+        let reason = if text.parse::<DateTime>().is_ok() {
+            "has no zone: end it with Z or an offset such as -04:00"
+        } else {
+            "expected RFC 3339, such as 2011-07-01T09:30:00-04:00"
+        };
+        ApiError::invalid(field, format!("{:?} {reason}", shortened(text)))
+    })?;
+    let millis = time.as_millisecond();
+    if !TIMES.contains(&millis) {
+        return Err(ApiError::invalid(field, "expected a time from 1900 to 2299"));
+    }
+    Ok(millis)
+}
+
+/// A text, trimmed; `None` where it is missing or blank. `most` counts characters.
+pub fn text(text: Option<String>, most: usize, path: &str, name: &str) -> Result<Option<String>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    let trimmed = text.trim();
+    if trimmed.chars().count() > most {
+        return Err(ApiError::invalid(at(path, name), format!("expected at most {most} characters")));
+    }
+    Ok((!trimmed.is_empty()).then(|| trimmed.to_owned()))
+}
+
+/// Latitude and longitude in degrees, both or none.
+pub fn place(
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    path: &str,
+) -> Result<Option<(f64, f64)>, ApiError> {
+    let refuse = |name, reason: &str| Err(ApiError::invalid(at(path, name), reason));
+    match (latitude, longitude) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => refuse("latitude", "missing: there is a longitude"),
+        (Some(_), None) => refuse("longitude", "missing: there is a latitude"),
+        (Some(latitude), _) if !(-90.0..=90.0).contains(&latitude) => {
+            refuse("latitude", "expected -90 to 90 degrees")
+        }
+        (_, Some(longitude)) if !(-180.0..=180.0).contains(&longitude) => {
+            refuse("longitude", "expected -180 to 180 degrees")
+        }
+        (Some(latitude), Some(longitude)) => Ok(Some((latitude, longitude))),
+    }
+}
+
+/// What of a value is repeated in an answer.
+pub fn shortened(text: &str) -> String {
+    const MOST: usize = 64;
+    let mut short: String = text.chars().take(MOST).collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = 1_309_500_000_000;
+
+    /// The value, or the error as `code field: reason`.
+    fn show<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
+        match result {
+            Ok(value) => format!("{value:?}"),
+            Err(error) => {
+                let error = serde_json::to_value(error).unwrap();
+                let part = |part: &serde_json::Value| part.as_str().unwrap().to_owned();
+                let details = &error["details"];
+                format!("{} {}: {}", part(&error["code"]), part(&details["field"]), part(&details["reason"]))
+            }
+        }
+    }
+
+    #[test]
+    fn event_ids() {
+        let id = |id: &str| show(event_id(Some(id.to_owned()), "events[3]"));
+        assert_eq!(id("a"), "\"a\"");
+        assert_eq!(id(&"é".repeat(128)), format!("{:?}", "é".repeat(128)));
+        assert_eq!(id(&"a".repeat(129)), "invalid_value events[3].id: expected 1 to 128 characters");
+        assert!(id("").starts_with("invalid_value events[3].id: empty"));
+        assert_eq!(id("a\u{0}b"), "invalid_value events[3].id: control characters are not allowed");
+        assert_eq!(id("a\u{85}"), "invalid_value events[3].id: control characters are not allowed");
+        let made: uuid::Uuid = event_id(None, "").unwrap().parse().unwrap();
+        assert_eq!(made.get_version_num(), 7);
+    }
+
+    #[test]
+    fn times() {
+        for (text, expected) in [
+            ("2011-07-01T06:00:00Z", "1309500000000"),
+            ("2011-07-01t02:00:00-04:00", "1309500000000"),
+            ("2011-07-01T06:00:00.1239Z", "1309500000123"),
+            ("1900-01-01T00:00:00Z", "-2208988800000"),
+            ("2299-12-31T23:59:59.999Z", "10413791999999"),
+            ("2300-01-01T00:00:00Z", "invalid_value due_at: expected a time from 1900 to 2299"),
+            ("1899-12-31T23:59:59Z", "invalid_value due_at: expected a time from 1900 to 2299"),
+            (
+                "2011-07-01T06:00:00",
+                "invalid_value due_at: \"2011-07-01T06:00:00\" has no zone: end it with Z or an offset such as -04:00",
+            ),
+            (
+                "yesterday",
+                "invalid_value due_at: \"yesterday\" expected RFC 3339, such as 2011-07-01T09:30:00-04:00",
+            ),
+            (
+                "2011-02-30T00:00:00Z",
+                "invalid_value due_at: \"2011-02-30T00:00:00Z\" expected RFC 3339, such as 2011-07-01T09:30:00-04:00",
+            ),
+            ("", "invalid_value due_at: \"\" expected RFC 3339, such as 2011-07-01T09:30:00-04:00"),
+        ] {
+            assert_eq!(show(time(text, "due_at")), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_may_be_five_minutes_ahead() {
+        assert_eq!(show(occurred_at(None, NOW, "")), NOW.to_string());
+        assert_eq!(show(occurred_at(Some("2011-07-01T06:05:00Z"), NOW, "")), (NOW + AHEAD).to_string());
+        assert_eq!(
+            show(occurred_at(Some("2011-07-01T06:05:00.001Z"), NOW, "report")),
+            "future_event report.occurred_at: 2011-07-01T06:05:00.001Z is more than 5 minutes ahead of the server's clock"
+        );
+    }
+
+    #[test]
+    fn texts_are_trimmed() {
+        let text = |value: Option<&str>| show(text(value.map(str::to_owned), 3, "", "area"));
+        assert_eq!(text(None), "None");
+        assert_eq!(text(Some(" \n")), "None");
+        assert_eq!(text(Some("  äöü ")), "Some(\"äöü\")");
+        assert_eq!(text(Some("four")), "invalid_value area: expected at most 3 characters");
+    }
+
+    #[test]
+    fn places_have_both_degrees_in_range() {
+        for (latitude, longitude, expected) in [
+            (None, None, "None"),
+            (Some(-90.0), Some(180.0), "Some((-90.0, 180.0))"),
+            (Some(1.0), None, "invalid_value longitude: missing: there is a latitude"),
+            (None, Some(1.0), "invalid_value latitude: missing: there is a longitude"),
+            (Some(90.1), Some(0.0), "invalid_value latitude: expected -90 to 90 degrees"),
+            (Some(0.0), Some(-180.1), "invalid_value longitude: expected -180 to 180 degrees"),
+        ] {
+            assert_eq!(show(place(latitude, longitude, "")), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_is_short() {
+        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
+    }
+}

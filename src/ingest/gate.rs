@@ -1,0 +1,226 @@
+//! From a request to its answer: who asks, which items are fit, what Kafka says of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRef, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::body::{self, Form, Items};
+use super::delivery::{Delivery, Position, RETRY_AFTER, Record};
+use crate::codec::PinnedSchema;
+use crate::event::Millis;
+use crate::http::{ApiError, ApiKeys, CanIngest};
+
+/// Names the last record of a request in each partition, so that a read can wait for them.
+const LOG_POSITION: HeaderName = HeaderName::from_static("x-log-position");
+
+/// The state of the routes of one family.
+#[derive(Clone)]
+pub struct Gate {
+    keys: ApiKeys,
+    delivery: Arc<Delivery>,
+    schema: &'static PinnedSchema,
+}
+
+impl FromRef<Gate> for ApiKeys {
+    fn from_ref(gate: &Gate) -> Self {
+        gate.keys.clone()
+    }
+}
+
+/// An item of a request, yet to be read.
+pub struct Item<'a> {
+    /// Whose it is.
+    pub tenant: &'a str,
+    /// The server's clock.
+    pub now: Millis,
+    /// Where it stands in the body: `events[3]`, or nothing where it is the body.
+    pub path: &'a str,
+    /// Itself.
+    pub json: &'a RawValue,
+}
+
+/// An item that is fit for the log.
+#[derive(Debug)]
+pub struct Submission<E, R> {
+    /// The event.
+    pub event: E,
+    /// Its Kafka key.
+    pub key: String,
+    /// The murmur2 hash that chooses its partition.
+    pub route: u32,
+    /// What the answer says of it.
+    pub receipt: R,
+}
+
+/// An accepted item in the answer to a batch.
+#[derive(Serialize)]
+struct Accepted<R> {
+    index: usize,
+    #[serde(flatten)]
+    receipt: R,
+}
+
+/// A refused item in the answer to a batch.
+#[derive(Serialize)]
+struct Rejected {
+    index: usize,
+    error: ApiError,
+}
+
+/// The answer to one item.
+#[derive(Serialize)]
+struct AnswerToOne<R> {
+    #[serde(flatten)]
+    receipt: R,
+    position: String,
+}
+
+/// The answer to a batch; each index is in one of the lists.
+#[derive(Serialize)]
+struct AnswerToBatch<R> {
+    accepted: Vec<Accepted<R>>,
+    rejected: Vec<Rejected>,
+    /// Fit, but not delivered: to be sent again, with the same ids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<usize>,
+}
+
+impl Gate {
+    /// The gate of a family: who may pass, where to, and written how.
+    pub fn new(keys: ApiKeys, delivery: Arc<Delivery>, schema: &'static PinnedSchema) -> Self {
+        Self { keys, delivery, schema }
+    }
+
+    /// Receives a request whose items `read` turns into submissions.
+    pub async fn receive<E: Serialize, R: Serialize>(
+        &self,
+        caller: Result<CanIngest, ApiError>,
+        request: Request,
+        form: Form,
+        read: impl Fn(&Item<'_>) -> Result<Submission<E, R>, ApiError>,
+    ) -> Response {
+        let answer = async {
+            let CanIngest(tenant) = caller?;
+            let bytes = body::read(request).await?;
+            let now = Timestamp::now().as_millisecond();
+            let read = |path: &str, json: &RawValue| {
+                let Submission { event, key, route, receipt } =
+                    read(&Item { tenant: tenant.as_str(), now, path, json })?;
+                let value = self.schema.encode(&event).map_err(ApiError::internal)?;
+                Ok((Record { key, route, value }, receipt))
+            };
+            match body::items(&bytes, form)? {
+                Items::One(json) => {
+                    let (record, receipt) = read("", json)?;
+                    self.deliver_one(record, receipt).await
+                }
+                Items::Batch(items) => {
+                    let read = items
+                        .into_iter()
+                        .enumerate()
+                        .map(|(index, json)| read(&format!("events[{index}]"), json))
+                        .collect();
+                    Ok(self.deliver_batch(read).await)
+                }
+            }
+        };
+        answer.await.unwrap_or_else(|error: ApiError| {
+            count_rejected(error.code(), 1);
+            error.into_response()
+        })
+    }
+
+    async fn deliver_one<R: Serialize>(&self, record: Record, receipt: R) -> Result<Response, ApiError> {
+        let position = match self.delivery.deliver(vec![record]).await.pop() {
+            Some(Some(position)) => position,
+            _ => return Err(unavailable("Kafka did not take the event; send it again, with the same id")),
+        };
+        self.count_accepted(1);
+        let position = self.position(&[position]);
+        let answer = AnswerToOne { receipt, position: position.clone() };
+        Ok(with_position((StatusCode::ACCEPTED, Json(answer)).into_response(), &position))
+    }
+
+    async fn deliver_batch<R: Serialize>(&self, items: Vec<Result<(Record, R), ApiError>>) -> Response {
+        let (mut records, mut fit, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, item) in items.into_iter().enumerate() {
+            match item {
+                Ok((record, receipt)) => {
+                    records.push(record);
+                    fit.push(Accepted { index, receipt });
+                }
+                Err(error) => {
+                    count_rejected(error.code(), 1);
+                    rejected.push(Rejected { index, error });
+                }
+            }
+        }
+        let (mut accepted, mut failed, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+        for (item, position) in fit.into_iter().zip(self.delivery.deliver(records).await) {
+            match position {
+                Some(position) => {
+                    positions.push(position);
+                    accepted.push(item);
+                }
+                None => failed.push(item.index),
+            }
+        }
+        self.count_accepted(accepted.len());
+        let refusal = if !failed.is_empty() {
+            let error = unavailable("Kafka did not take all events; send the batch again, with the same ids");
+            count_rejected(error.code(), failed.len());
+            Some(error)
+        } else if accepted.is_empty() && !rejected.is_empty() {
+            let message = "every item is refused; the list \"rejected\" says why";
+            Some(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "all_rejected", message))
+        } else {
+            None
+        };
+        let answer = AnswerToBatch { accepted, rejected, failed };
+        let response = match refusal {
+            Some(error) => error.respond_beside(answer),
+            None => (StatusCode::ACCEPTED, Json(answer)).into_response(),
+        };
+        if positions.is_empty() { response } else { with_position(response, &self.position(&positions)) }
+    }
+
+    /// `topic:partition@offset,partition@offset`, the highest offset of each partition.
+    fn position(&self, positions: &[Position]) -> String {
+        let mut highest = BTreeMap::new();
+        for position in positions {
+            let offset = highest.entry(position.partition).or_insert(position.offset);
+            *offset = position.offset.max(*offset);
+        }
+        let partitions: Vec<String> =
+            highest.iter().map(|(partition, offset)| format!("{partition}@{offset}")).collect();
+        format!("{}:{}", self.delivery.family(), partitions.join(","))
+    }
+
+    fn count_accepted(&self, count: usize) {
+        metrics::counter!("tidewatch_ingest_accepted_total", "family" => self.delivery.family())
+            .increment(count as u64);
+    }
+}
+
+fn count_rejected(reason: &'static str, count: usize) {
+    metrics::counter!("tidewatch_ingest_rejected_total", "reason" => reason).increment(count as u64);
+}
+
+fn unavailable(message: &'static str) -> ApiError {
+    ApiError::unavailable(message, RETRY_AFTER)
+}
+
+fn with_position(mut response: Response, position: &str) -> Response {
+    // Digits, and a topic's name of our own: always a legal header.
+    if let Ok(value) = HeaderValue::from_str(position) {
+        response.headers_mut().insert(LOG_POSITION, value);
+    }
+    response
+}
