@@ -1,5 +1,6 @@
 //! Kafka: topics, clients, and how both are named.
 
+pub mod lag;
 pub mod topics;
 
 use rdkafka::ClientConfig;

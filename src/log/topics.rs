@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use include_dir::{Dir, include_dir};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -13,6 +13,9 @@ use serde::Deserialize;
 use super::Log;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/topics");
+
+/// How long Kafka may take to create a topic and to show it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 static TOPICS: LazyLock<Vec<Topic>> = LazyLock::new(load);
 
@@ -83,7 +86,7 @@ pub async fn create(log: &Log) -> Result<(), TopicError> {
             settings.iter().fold(new, |new, (name, value)| new.set(name, value))
         })
         .collect();
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
     for result in admin.create_topics(&wanted, &options).await? {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -91,13 +94,29 @@ pub async fn create(log: &Log) -> Result<(), TopicError> {
         }
     }
     for (topic, name) in all().iter().zip(names) {
-        let metadata = admin.inner().fetch_metadata(Some(&name), Duration::from_secs(30))?;
-        let found = metadata.topics().iter().find(|t| t.name() == name).map_or(0, |t| t.partitions().len());
+        let found = count_partitions(&admin, &name).await?;
         if found != topic.partitions as usize {
             return Err(TopicError::Partitions { topic: name, found, expected: topic.partitions });
         }
     }
     Ok(())
+}
+
+/// How many partitions a topic has; 0 if the cluster doesn't show it within [`PATIENCE`].
+async fn count_partitions(
+    admin: &AdminClient<DefaultClientContext>,
+    name: &str,
+) -> Result<usize, TopicError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metadata = admin.inner().fetch_metadata(Some(name), PATIENCE)?;
+        let found = metadata.topics().iter().find(|t| t.name() == name).map_or(0, |t| t.partitions().len());
+        // A topic that was just created takes a moment to be known to every broker.
+        if found > 0 || Instant::now() > deadline {
+            return Ok(found);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 fn settings(topic: &Topic) -> Vec<(&str, String)> {

@@ -1,0 +1,105 @@
+//! A family: its topic, how its records are read, and the operator that folds them.
+
+use rdkafka::message::Message;
+
+use super::marks;
+use crate::codec::{self, CodecError};
+use crate::config::CivicConfig;
+use crate::event::derived::Row;
+use crate::operators::sla::Sla;
+use crate::stream::{FamilySettings, Operator, Payload, Record, Task};
+
+/// Reads a value of a subject.
+pub type Decode<E> = fn(&'static str, Option<&[u8]>) -> Result<E, CodecError>;
+
+/// A family topic and its fold.
+pub struct Family<O: Operator> {
+    /// The topic, and the subject of its values.
+    pub topic: &'static str,
+    /// What its time is measured by.
+    pub settings: FamilySettings,
+    /// Makes the operator of a partition.
+    pub operator: Box<dyn Fn() -> O + Send + Sync>,
+    /// Reads a value.
+    pub decode: Decode<O::Event>,
+}
+
+/// The family civic.
+pub fn civic(config: &CivicConfig) -> Family<Sla> {
+    let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let default_due = millis(config.default_due);
+    Family {
+        topic: "civic",
+        settings: FamilySettings {
+            allowance: millis(config.allowance),
+            tenant_allowance: config.tenant_allowance.iter().map(|(t, d)| (t.clone(), millis(*d))).collect(),
+            duplicate_horizon: millis(config.duplicate_horizon),
+        },
+        operator: Box::new(move || Sla { default_due }),
+        decode: codec::decode,
+    }
+}
+
+impl<O: Operator> Family<O> {
+    /// An empty task for a partition.
+    pub fn task(&self, partition: i32) -> Task<O> {
+        Task::new((self.operator)(), self.settings.clone(), self.topic, partition, 0)
+    }
+
+    /// A record of the topic, as the engine sees it.
+    pub fn read<'m, M: Message>(&self, message: &'m M) -> Record<'m, O::Event> {
+        let payload = match marks::settings_version(message) {
+            Some(Ok(settings_version)) => Payload::Mark { settings_version },
+            Some(Err(reason)) => Payload::Undecodable(reason),
+            None => match (self.decode)(self.topic, message.payload()) {
+                Ok(event) => Payload::Event(event),
+                Err(error) => Payload::Undecodable(error.to_string()),
+            },
+        };
+        Record {
+            offset: message.offset(),
+            append_time: message.timestamp().to_millis().unwrap_or(i64::MIN),
+            raw_key: message.key(),
+            raw_value: message.payload(),
+            payload,
+        }
+    }
+}
+
+/// A row as the log takes it.
+pub trait OutputRow {
+    /// Its topic.
+    fn topic(&self) -> &'static str;
+    /// Its key there.
+    fn key(&self) -> &[u8];
+    /// Its value.
+    fn encode(&self) -> Result<Vec<u8>, CodecError>;
+}
+
+impl OutputRow for Row {
+    fn topic(&self) -> &'static str {
+        match self {
+            Self::Incident(_) => "incidents",
+            Self::SlaMetric(_) => "sla-metrics",
+            Self::DeadLetter(_) => "dead-letters",
+        }
+    }
+
+    fn key(&self) -> &[u8] {
+        match self {
+            Self::Incident(row) => row.meta.key.as_bytes(),
+            Self::SlaMetric(row) => row.meta.key.as_bytes(),
+            Self::DeadLetter(row) => row.record_key.as_deref().unwrap_or_default(),
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        let subject = self.topic();
+        let schema = codec::newest(subject).ok_or(CodecError::NoSchema { subject })?;
+        match self {
+            Self::Incident(row) => schema.encode(row),
+            Self::SlaMetric(row) => schema.encode(row),
+            Self::DeadLetter(row) => schema.encode(row),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The group's decisions, queued for the worker's loop.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::types::RDKafkaRespErr;
+
+/// What the group decided.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// Partitions to take over.
+    Assigned(TopicPartitionList),
+    /// Partitions to hand over.
+    Revoked(TopicPartitionList),
+}
+
+/// Takes the place of librdkafka's own handling: an assignment is acted on by the loop, after what
+/// is open has been committed, not inside the callback. The callback runs in the loop's own `poll`, so
+/// the lock is never contended.
+#[derive(Debug, Default)]
+pub(super) struct RebalanceQueue {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    changes: VecDeque<Change>,
+    is_closing: bool,
+}
+
+impl RebalanceQueue {
+    pub fn next_change(&self) -> Option<Change> {
+        self.state().changes.pop_front()
+    }
+
+    pub fn has_changes(&self) -> bool {
+        !self.state().changes.is_empty()
+    }
+
+    /// From now on the loop is gone: partitions are let go of at once, or closing would wait for ever.
+    pub fn close(&self) {
+        self.state().is_closing = true;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for RebalanceQueue {}
+
+impl ConsumerContext for RebalanceQueue {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let mut state = self.state();
+        if state.is_closing {
+            if let Err(error) = consumer.unassign() {
+                tracing::warn!(%error, "letting go of partitions");
+            }
+            return;
+        }
+        state.changes.push_back(match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Assigned(list.clone()),
+            // An error is answered like a revocation.
+            _ => Change::Revoked(list.clone()),
+        });
+    }
+}
