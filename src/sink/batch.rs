@@ -1,0 +1,195 @@
+//! Rows on their way to the tables, kept by partition until they are written: a partition that goes to another
+//! sink takes its unwritten rows with it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::config::SinkConfig;
+
+/// A partition of one of the sink's topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Partition {
+    /// The topic: its position among the sink's sources.
+    pub source: usize,
+    /// The partition.
+    pub number: i32,
+}
+
+/// The offset behind the last record of each partition: what a group commits.
+pub type Offsets = BTreeMap<Partition, i64>;
+
+/// A dead letter, encoded.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// The key of the record that it is about.
+    pub key: Option<Vec<u8>>,
+    /// The letter.
+    pub value: Vec<u8>,
+}
+
+/// What came of the records that were read since the last batch.
+#[derive(Debug, Default)]
+pub struct Batch {
+    partitions: BTreeMap<Partition, Part>,
+    since: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    rows: Vec<u8>,
+    count: usize,
+    letters: Vec<Letter>,
+    letter_bytes: usize,
+    next_offset: i64,
+}
+
+/// A batch that is complete: what goes to each table, and what is committed when all is there.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// By source: the rows, a piece a partition, and how many they are.
+    pub tables: BTreeMap<usize, (Vec<Bytes>, usize)>,
+    /// What goes to the topic of dead letters.
+    pub letters: Vec<Letter>,
+}
+
+impl Batch {
+    /// Adds the record at `offset`. `write` appends its row and says so, or says what else became of it; its error is
+    /// passed on, and the batch is not to be used any more.
+    pub fn add<E>(
+        &mut self,
+        partition: Partition,
+        offset: i64,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<Outcome, E>,
+    ) -> Result<(), E> {
+        self.since.get_or_insert_with(Instant::now);
+        let part = self.partitions.entry(partition).or_default();
+        match write(&mut part.rows)? {
+            Outcome::Row => part.count += 1,
+            Outcome::Letter(letter) => {
+                part.letter_bytes += letter.value.len();
+                part.letters.push(letter);
+            }
+            Outcome::Nothing => {}
+        }
+        part.next_offset = offset + 1;
+        Ok(())
+    }
+
+    /// Forgets what came of a partition.
+    pub fn forget(&mut self, partition: Partition) {
+        self.partitions.remove(&partition);
+        if self.partitions.is_empty() {
+            self.since = None;
+        }
+    }
+
+    /// Whether nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Whether it has as many rows or bytes as a batch may have.
+    pub fn is_full(&self, limits: &SinkConfig) -> bool {
+        let rows: usize = self.partitions.values().map(|part| part.count + part.letters.len()).sum();
+        let bytes: usize = self.partitions.values().map(|part| part.rows.len() + part.letter_bytes).sum();
+        rows >= limits.batch_rows || bytes >= limits.batch_bytes
+    }
+
+    /// When it is to be written for its age. `None` where nothing was read.
+    pub fn due_at(&self, age: Duration) -> Option<Instant> {
+        self.since.map(|since| since + age)
+    }
+
+    /// Takes what it holds, and leaves it empty.
+    pub fn take(&mut self) -> (Load, Offsets) {
+        let mut load = Load::default();
+        let mut offsets = Offsets::new();
+        for (partition, part) in std::mem::take(self).partitions {
+            offsets.insert(partition, part.next_offset);
+            load.letters.extend(part.letters);
+            if part.count > 0 {
+                let (pieces, count) = load.tables.entry(partition.source).or_default();
+                pieces.push(part.rows.into());
+                *count += part.count;
+            }
+        }
+        (load, offsets)
+    }
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A row.
+    Row,
+    /// A dead letter.
+    Letter(Letter),
+    /// Neither: it was counted and logged.
+    Nothing,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn row(byte: u8) -> impl FnOnce(&mut Vec<u8>) -> Result<Outcome, Infallible> {
+        move |rows| {
+            rows.push(byte);
+            Ok(Outcome::Row)
+        }
+    }
+
+    const A: Partition = Partition { source: 0, number: 0 };
+    const B: Partition = Partition { source: 0, number: 1 };
+    const C: Partition = Partition { source: 1, number: 0 };
+
+    fn limits(batch_rows: usize, batch_bytes: usize) -> SinkConfig {
+        let second = Duration::from_secs(1);
+        SinkConfig { batch_rows, batch_bytes, batch_age: second, session_timeout: second }
+    }
+
+    #[test]
+    fn rows_of_a_table_go_together() {
+        let mut batch = Batch::default();
+        batch.add(A, 7, row(1)).unwrap();
+        batch.add(B, 3, row(2)).unwrap();
+        batch.add(C, 9, row(3)).unwrap();
+        batch.add(A, 8, row(4)).unwrap();
+        let (load, offsets) = batch.take();
+        assert_eq!(load.tables[&0], (vec![Bytes::from_static(&[1, 4]), Bytes::from_static(&[2])], 3));
+        assert_eq!(load.tables[&1], (vec![Bytes::from_static(&[3])], 1));
+        assert_eq!(offsets, Offsets::from([(A, 9), (B, 4), (C, 10)]));
+        assert!(batch.is_empty() && batch.due_at(Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn a_revoked_partition_leaves_nothing() {
+        let mut batch = Batch::default();
+        batch.add(A, 7, row(1)).unwrap();
+        batch.add(B, 3, row(2)).unwrap();
+        batch.forget(A);
+        let (load, offsets) = batch.take();
+        assert_eq!(load.tables[&0].1, 1);
+        assert_eq!(offsets, Offsets::from([(B, 4)]));
+        batch.add(A, 7, row(1)).unwrap();
+        batch.forget(A);
+        assert!(batch.is_empty() && batch.due_at(Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn letters_count_and_nothing_still_moves_on() {
+        let mut batch = Batch::default();
+        let letter = Letter { key: None, value: vec![0; 10] };
+        batch.add(A, 0, |_| Ok::<_, Infallible>(Outcome::Letter(letter))).unwrap();
+        batch.add(A, 1, |_| Ok::<_, Infallible>(Outcome::Nothing)).unwrap();
+        assert!(batch.is_full(&limits(1, 100)) && batch.is_full(&limits(9, 10)));
+        assert!(!batch.is_full(&limits(2, 11)));
+        let (load, offsets) = batch.take();
+        assert!(load.tables.is_empty());
+        assert_eq!((load.letters.len(), offsets[&A]), (1, 2));
+    }
+}

@@ -1,0 +1,241 @@
+//! One Avro value to one value in ClickHouse's RowBinary.
+//!
+//! A [`Converter`] is made once for a pair of types, and refuses a pair that doesn't fit; then it writes values. What
+//! can still go wrong with a value is its range (a negative `long` for a `UInt64`) and its text (no UUID).
+//! The format: <https://clickhouse.com/docs/interfaces/formats/RowBinary>.
+
+use apache_avro::Schema;
+use apache_avro::schema::{NamesRef, UnionSchema};
+use apache_avro::types::Value;
+use uuid::Uuid;
+
+use super::types::ColumnType;
+
+/// How values of an Avro type are written to a column.
+#[derive(Debug, PartialEq)]
+pub enum Converter {
+    /// `string`, `bytes` or the symbol of an `enum`, as `String`.
+    Text,
+    /// `uuid`, or a `string` that spells one.
+    Uuid,
+    /// `boolean`, as `Bool` or `UInt8`.
+    Boolean,
+    /// `int`, `long` or a timestamp, as an integer of so many bytes or as the ticks of a `DateTime64`.
+    Integer {
+        /// Width in bytes.
+        bytes: usize,
+        /// Whether it may be negative.
+        signed: bool,
+    },
+    /// `float`, as `Float32`.
+    Float32,
+    /// `float` or `double`, as `Float64`.
+    Float64,
+    /// The symbol of an `enum`, as the number of the same name.
+    Enum {
+        /// Width in bytes.
+        bytes: usize,
+        /// The number of each symbol, in the order of the symbols.
+        numbers: Vec<i16>,
+    },
+    /// A union of `null` and something, or something that is never null.
+    Nullable(Box<Converter>),
+    /// `array`.
+    Array(Box<Converter>),
+    /// `map`, its keys in order.
+    Map(Box<Converter>),
+    /// `record`, as `Tuple`: the position of the field for each element, found by name.
+    Tuple(Vec<(usize, Converter)>),
+}
+
+/// A value that its column can't hold.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// A number is out of the column's range.
+    #[error("{value} is out of the range of an integer of {bytes} bytes, signed: {signed}")]
+    Range {
+        /// The number.
+        value: i64,
+        /// Width in bytes.
+        bytes: usize,
+        /// Whether it may be negative.
+        signed: bool,
+    },
+    /// A text is not a UUID.
+    #[error("{0:?} is not a UUID")]
+    NotUuid(String),
+    /// The value is not of the type that its schema announced.
+    #[error("the value is not of the type that its schema announces")]
+    Type,
+}
+
+impl Converter {
+    /// How values of `schema` are written to a column of type `column`; `names` resolves references in the
+    /// schema. `None` if that can't be done for all values, save for their range.
+    pub fn new(schema: &Schema, column: &ColumnType, names: &NamesRef<'_>) -> Option<Self> {
+        let schema = referenced(schema, names)?;
+        let converter = match (schema, column) {
+            (Schema::Union(union), ColumnType::Nullable(inner)) => {
+                Self::Nullable(Box::new(Self::new(nullable(union)?, inner, names)?))
+            }
+            (_, ColumnType::Nullable(inner)) => Self::Nullable(Box::new(Self::new(schema, inner, names)?)),
+            (Schema::String | Schema::Bytes | Schema::Enum(_), ColumnType::String) => Self::Text,
+            (Schema::Uuid(_) | Schema::String, ColumnType::Uuid) => Self::Uuid,
+            (Schema::Boolean, ColumnType::Bool | ColumnType::Integer { bytes: 1, signed: false }) => {
+                Self::Boolean
+            }
+            (
+                Schema::Int
+                | Schema::Long
+                | Schema::TimestampMillis
+                | Schema::TimestampMicros
+                | Schema::TimestampNanos,
+                &ColumnType::Integer { bytes, signed },
+            ) => Self::Integer { bytes, signed },
+            (Schema::TimestampMillis, ColumnType::DateTime64 { digits: 3 })
+            | (Schema::TimestampMicros, ColumnType::DateTime64 { digits: 6 })
+            | (Schema::TimestampNanos, ColumnType::DateTime64 { digits: 9 }) => {
+                Self::Integer { bytes: 8, signed: true }
+            }
+            (Schema::Float, ColumnType::Float32) => Self::Float32,
+            (Schema::Float | Schema::Double, ColumnType::Float64) => Self::Float64,
+            (Schema::Enum(symbols), ColumnType::Enum { bytes, values }) => {
+                let number = |symbol: &String| {
+                    values.iter().find(|(name, _)| name == symbol).map(|(_, number)| *number)
+                };
+                let numbers = symbols.symbols.iter().map(number).collect::<Option<_>>()?;
+                Self::Enum { bytes: *bytes, numbers }
+            }
+            (Schema::Array(array), ColumnType::Array(items)) => {
+                Self::Array(Box::new(Self::new(&array.items, items, names)?))
+            }
+            (Schema::Map(map), ColumnType::Map(key, value)) if **key == ColumnType::String => {
+                Self::Map(Box::new(Self::new(&map.types, value, names)?))
+            }
+            (Schema::Record(record), ColumnType::Tuple(elements)) => {
+                let element = |(name, column): &(String, ColumnType)| {
+                    let position = *record.lookup.get(name)?;
+                    Some((position, Self::new(&record.fields[position].schema, column, names)?))
+                };
+                Self::Tuple(elements.iter().map(element).collect::<Option<_>>()?)
+            }
+            _ => return None,
+        };
+        Some(converter)
+    }
+
+    /// Appends `value` to `row`. After an error `row` holds a part of it.
+    pub fn write(&self, value: &Value, row: &mut Vec<u8>) -> Result<(), ValueError> {
+        match (self, value) {
+            (Self::Nullable(inner), value) => {
+                let value = if let Value::Union(_, value) = value { value } else { value };
+                if *value == Value::Null {
+                    row.push(1);
+                } else {
+                    row.push(0);
+                    inner.write(value, row)?;
+                }
+            }
+            (Self::Text, Value::String(text) | Value::Enum(_, text)) => write_bytes(text.as_bytes(), row),
+            (Self::Text, Value::Bytes(bytes)) => write_bytes(bytes, row),
+            (Self::Uuid, Value::Uuid(uuid)) => write_uuid(*uuid, row),
+            (Self::Uuid, Value::String(text)) => {
+                write_uuid(Uuid::parse_str(text).map_err(|_| ValueError::NotUuid(text.clone()))?, row);
+            }
+            (Self::Boolean, Value::Boolean(value)) => row.push(u8::from(*value)),
+            (&Self::Integer { bytes, signed }, Value::Int(value)) => {
+                write_integer(i64::from(*value), bytes, signed, row)?;
+            }
+            (
+                &Self::Integer { bytes, signed },
+                Value::Long(value)
+                | Value::TimestampMillis(value)
+                | Value::TimestampMicros(value)
+                | Value::TimestampNanos(value),
+            ) => write_integer(*value, bytes, signed, row)?,
+            (Self::Float32, Value::Float(value)) => row.extend_from_slice(&value.to_le_bytes()),
+            (Self::Float64, Value::Float(value)) => row.extend_from_slice(&f64::from(*value).to_le_bytes()),
+            (Self::Float64, Value::Double(value)) => row.extend_from_slice(&value.to_le_bytes()),
+            (Self::Enum { bytes, numbers }, Value::Enum(index, _)) => {
+                let number = numbers.get(*index as usize).ok_or(ValueError::Type)?;
+                row.extend_from_slice(&number.to_le_bytes()[..*bytes]);
+            }
+            (Self::Array(items), Value::Array(values)) => {
+                write_length(values.len(), row);
+                for value in values {
+                    items.write(value, row)?;
+                }
+            }
+            (Self::Map(values), Value::Map(entries)) => {
+                // In order, so that equal values are equal bytes.
+                let mut entries: Vec<_> = entries.iter().collect();
+                entries.sort_unstable_by_key(|(key, _)| *key);
+                write_length(entries.len(), row);
+                for (key, value) in entries {
+                    write_bytes(key.as_bytes(), row);
+                    values.write(value, row)?;
+                }
+            }
+            (Self::Tuple(elements), Value::Record(fields)) => {
+                for (position, converter) in elements {
+                    let (_, value) = fields.get(*position).ok_or(ValueError::Type)?;
+                    converter.write(value, row)?;
+                }
+            }
+            _ => return Err(ValueError::Type),
+        }
+        Ok(())
+    }
+}
+
+/// The schema that a reference names, or the schema itself.
+pub fn referenced<'a>(schema: &'a Schema, names: &NamesRef<'a>) -> Option<&'a Schema> {
+    match schema {
+        Schema::Ref { name } => names.get(name).copied(),
+        schema => Some(schema),
+    }
+}
+
+/// What a union of `null` and one other type holds when it isn't null.
+fn nullable(union: &UnionSchema) -> Option<&Schema> {
+    match union.variants() {
+        [Schema::Null, inner] | [inner, Schema::Null] => Some(inner),
+        _ => None,
+    }
+}
+
+fn write_integer(value: i64, bytes: usize, signed: bool, row: &mut Vec<u8>) -> Result<(), ValueError> {
+    let bits = 8 * bytes as u32 - u32::from(signed);
+    let most = (1_i128 << bits) - 1;
+    let least = if signed { -most - 1 } else { 0 };
+    if !(least..=most).contains(&i128::from(value)) {
+        return Err(ValueError::Range { value, bytes, signed });
+    }
+    // Two's complement, little endian: what is in range has all its meaning in the lower bytes.
+    row.extend_from_slice(&value.to_le_bytes()[..bytes]);
+    Ok(())
+}
+
+/// Two 64-bit halves, the high one first, each little endian.
+fn write_uuid(uuid: Uuid, row: &mut Vec<u8>) {
+    let (high, low) = uuid.as_u64_pair();
+    row.extend_from_slice(&high.to_le_bytes());
+    row.extend_from_slice(&low.to_le_bytes());
+}
+
+fn write_bytes(bytes: &[u8], row: &mut Vec<u8>) {
+    write_length(bytes.len(), row);
+    row.extend_from_slice(bytes);
+}
+
+/// LEB128, unsigned.
+fn write_length(mut length: usize, row: &mut Vec<u8>) {
+    while length >= 0x80 {
+        row.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    row.push(length as u8);
+}
+
+#[cfg(test)]
+mod tests;

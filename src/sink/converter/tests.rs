@@ -1,0 +1,160 @@
+use std::collections::HashMap;
+
+use apache_avro::schema::ResolvedSchema;
+use proptest::prelude::*;
+
+use super::*;
+
+fn converter(schema: &str, column: &str) -> Option<Converter> {
+    let schema = Schema::parse_str(schema).unwrap();
+    let names = ResolvedSchema::new(&schema).unwrap();
+    Converter::new(&schema, &column.parse().unwrap(), names.get_names())
+}
+
+fn bytes(schema: &str, column: &str, value: &Value) -> Result<Vec<u8>, ValueError> {
+    let mut row = Vec::new();
+    converter(schema, column).expect("a pair that fits").write(value, &mut row).map(|()| row)
+}
+
+const TIME: &str = r#"{ "type": "long", "logicalType": "timestamp-millis" }"#;
+const ID: &str = r#"{ "type": "string", "logicalType": "uuid" }"#;
+const SEVERITY: &str = r#"{ "type": "enum", "name": "Severity", "symbols": ["low", "high"] }"#;
+const PAIR: &str = r#"{ "type": "record", "name": "Pair", "fields": [
+    { "name": "a", "type": "int" }, { "name": "b", "type": "string" } ] }"#;
+
+#[test]
+fn values_are_written_as_clickhouse_documents() {
+    let text = Value::String("héllo".into());
+    assert_eq!(bytes("\"string\"", "String", &text).unwrap(), b"\x06h\xc3\xa9llo");
+    assert_eq!(bytes("\"string\"", "LowCardinality(String)", &text).unwrap(), b"\x06h\xc3\xa9llo");
+    assert_eq!(bytes("\"bytes\"", "String", &Value::Bytes(vec![0, 255])).unwrap(), [2, 0, 255]);
+    assert_eq!(bytes("\"boolean\"", "Bool", &Value::Boolean(true)).unwrap(), [1]);
+    assert_eq!(bytes("\"boolean\"", "UInt8", &Value::Boolean(false)).unwrap(), [0]);
+    assert_eq!(bytes("\"int\"", "Int32", &Value::Int(-2)).unwrap(), (-2_i32).to_le_bytes());
+    assert_eq!(bytes("\"long\"", "UInt64", &Value::Long(i64::MAX)).unwrap(), i64::MAX.to_le_bytes());
+    assert_eq!(
+        bytes(TIME, "DateTime64(3, 'UTC')", &Value::TimestampMillis(-5)).unwrap(),
+        (-5_i64).to_le_bytes()
+    );
+    assert_eq!(bytes("\"double\"", "Float64", &Value::Double(1.5)).unwrap(), 1.5_f64.to_le_bytes());
+    assert_eq!(bytes("\"float\"", "Float64", &Value::Float(1.5)).unwrap(), 1.5_f64.to_le_bytes());
+    let uuid = Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+    let halves =
+        [0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0, 0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 0x99, 0x88];
+    assert_eq!(bytes(ID, "UUID", &Value::Uuid(uuid)).unwrap(), halves);
+    assert_eq!(bytes("\"string\"", "UUID", &Value::String(uuid.to_string())).unwrap(), halves);
+}
+
+#[test]
+fn symbols_are_found_by_name() {
+    let high = Value::Enum(1, "high".into());
+    assert_eq!(bytes(SEVERITY, "LowCardinality(String)", &high).unwrap(), b"\x04high");
+    assert_eq!(bytes(SEVERITY, "Enum8('high' = -7, 'low' = 3, 'other' = 4)", &high).unwrap(), [0xf9]);
+    assert_eq!(bytes(SEVERITY, "Enum16('high' = 300, 'low' = 3)", &high).unwrap(), [0x2c, 1]);
+    assert_eq!(converter(SEVERITY, "Enum8('high' = 1)"), None);
+}
+
+#[test]
+fn null_has_a_byte_of_its_own() {
+    let nullable = r#"["null", "string"]"#;
+    let some = Value::Union(1, Box::new(Value::String("a".into())));
+    let none = Value::Union(0, Box::new(Value::Null));
+    for column in ["Nullable(String)", "LowCardinality(Nullable(String))"] {
+        assert_eq!(bytes(nullable, column, &some).unwrap(), [0, 1, b'a']);
+        assert_eq!(bytes(nullable, column, &none).unwrap(), [1]);
+    }
+    assert_eq!(bytes("\"string\"", "Nullable(String)", &Value::String("a".into())).unwrap(), [0, 1, b'a']);
+    assert_eq!(converter(nullable, "String"), None);
+    assert_eq!(converter(r#"["null", "string", "int"]"#, "Nullable(String)"), None);
+}
+
+#[test]
+fn nested_values_are_written_in_the_order_of_the_column() {
+    let pair = Value::Record(vec![("a".into(), Value::Int(1)), ("b".into(), Value::String("x".into()))]);
+    assert_eq!(bytes(PAIR, "Tuple(b String, a Int16)", &pair).unwrap(), [1, b'x', 1, 0]);
+    assert_eq!(converter(PAIR, "Tuple(a Int32, c String)"), None);
+    let array = format!(r#"{{ "type": "array", "items": {PAIR} }}"#);
+    let value = Value::Array(vec![pair.clone(), pair]);
+    assert_eq!(bytes(&array, "Array(Tuple(a UInt8))", &value).unwrap(), [2, 1, 1]);
+    let map = Value::Map(HashMap::from([("b".into(), Value::Int(2)), ("a".into(), Value::Int(1))]));
+    let schema = r#"{ "type": "map", "values": "int" }"#;
+    assert_eq!(
+        bytes(schema, "Map(LowCardinality(String), Int8)", &map).unwrap(),
+        [2, 1, b'a', 1, 1, b'b', 2]
+    );
+    assert_eq!(converter(schema, "Map(UInt8, Int8)"), None);
+}
+
+#[test]
+fn pairs_that_do_not_fit_are_refused() {
+    for (schema, column) in [
+        ("\"string\"", "Int64"),
+        ("\"string\"", "Enum8('a' = 1)"),
+        ("\"long\"", "DateTime64(3)"), // not said to be milliseconds
+        (TIME, "DateTime64(6)"),
+        (TIME, "String"),
+        ("\"double\"", "Float32"),
+        ("\"boolean\"", "Int8"),
+        (ID, "String"),
+        ("\"null\"", "String"),
+    ] {
+        assert_eq!(converter(schema, column), None, "{schema} to {column}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    assert_eq!(
+        bytes("\"long\"", "UInt64", &Value::Long(-1)),
+        Err(ValueError::Range { value: -1, bytes: 8, signed: false })
+    );
+    assert_eq!(bytes("\"string\"", "UUID", &Value::String("x".into())), Err(ValueError::NotUuid("x".into())));
+    assert_eq!(bytes("\"string\"", "String", &Value::Int(1)), Err(ValueError::Type));
+}
+
+/// Reads back what `write_length` writes.
+fn read_length(bytes: &[u8]) -> (usize, &[u8]) {
+    let end = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let length = bytes[..end].iter().rev().fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f));
+    (length, &bytes[end..])
+}
+
+proptest! {
+    #[test]
+    fn lengths_are_read_back(length: usize) {
+        let mut row = Vec::new();
+        write_length(length, &mut row);
+        prop_assert_eq!(read_length(&row), (length, &[][..]));
+    }
+
+    #[test]
+    fn integers_are_read_back_or_refused(value: i64, width in 0_usize..4, signed: bool) {
+        let bytes = 1 << width;
+        let mut row = Vec::new();
+        let written = write_integer(value, bytes, signed, &mut row);
+        let mut wide = [if signed && value < 0 { 0xff } else { 0 }; 8];
+        if written.is_ok() {
+            wide[..bytes].copy_from_slice(&row);
+        }
+        let fits = match (bytes, signed) {
+            (1, true) => i8::try_from(value).is_ok(),
+            (1, false) => u8::try_from(value).is_ok(),
+            (2, true) => i16::try_from(value).is_ok(),
+            (2, false) => u16::try_from(value).is_ok(),
+            (4, true) => i32::try_from(value).is_ok(),
+            (4, false) => u32::try_from(value).is_ok(),
+            (_, true) => true,
+            (_, false) => value >= 0,
+        };
+        prop_assert_eq!(written.is_ok(), fits);
+        prop_assert!(!fits || i64::from_le_bytes(wide) == value);
+    }
+
+    #[test]
+    fn texts_are_read_back(text: String, rest: Vec<u8>) {
+        let mut row = bytes("\"string\"", "String", &Value::String(text.clone())).unwrap();
+        row.extend(&rest);
+        let (length, tail) = read_length(&row);
+        prop_assert_eq!((&tail[..length], &tail[length..]), (text.as_bytes(), rest.as_slice()));
+    }
+}

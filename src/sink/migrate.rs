@@ -1,0 +1,289 @@
+//! Migrations of ClickHouse: the numbered files of `schemas/clickhouse/`, applied forward only and in order.
+//!
+//! A file is `NNNN_name.sql`. It holds statements, each closed by a line that ends in `;`, and comments on lines of
+//! their own that begin with `--`. A file is recorded once all of it is applied, so after a crash it runs
+//! again from its beginning: every statement has to bear that (`IF NOT EXISTS`, `CREATE OR REPLACE VIEW`). A
+//! file that was applied never changes; what comes after is a new file.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use clickhouse::{Client, Row};
+use include_dir::{Dir, include_dir};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::ClickHouseConfig;
+use crate::store;
+
+static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/schemas/clickhouse");
+
+static MIGRATIONS: LazyLock<Vec<Migration>> = LazyLock::new(load);
+
+const RECORDS: &str = "\
+    CREATE TABLE IF NOT EXISTS migrations (\
+        number UInt32 COMMENT 'Number of the file', \
+        name String COMMENT 'Name of the file', \
+        checksum String COMMENT 'SHA-256 of the file, in hexadecimal', \
+        applied_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was applied'\
+    ) ENGINE = ReplacingMergeTree ORDER BY number \
+    COMMENT 'Which files of schemas/clickhouse were applied'";
+
+/// A file that [`migrate`] applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Its number.
+    pub number: u32,
+    /// Its name, with number and ending.
+    pub name: &'static str,
+    /// How many statements it holds.
+    pub statements: usize,
+}
+
+/// Why the tables could not be brought up to date. What was applied before stays; running again goes on there.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// ClickHouse could not be asked, or refused.
+    #[error(
+        "can't {what} at {url}: {}; are clickhouse.url, user and password right?",
+        store::describe(source)
+    )]
+    ClickHouse {
+        /// What was tried.
+        what: String,
+        /// Its endpoint.
+        url: String,
+        /// What went wrong.
+        source: clickhouse::error::Error,
+    },
+    /// A statement was refused.
+    #[error("statement {statement} of schemas/clickhouse/{file} failed: {}", store::describe(source))]
+    Statement {
+        /// The file.
+        file: &'static str,
+        /// Which of its statements, from 1.
+        statement: usize,
+        /// What ClickHouse says.
+        source: clickhouse::error::Error,
+    },
+    /// A file is not what was applied.
+    #[error(
+        "schemas/clickhouse/{file} was applied to database {database} with checksum {applied} and is {found} now: \
+         an applied file never changes; restore it and put the change into a new file"
+    )]
+    Changed {
+        /// The file.
+        file: &'static str,
+        /// The database.
+        database: String,
+        /// Checksum of what was applied.
+        applied: String,
+        /// Checksum of the file.
+        found: String,
+    },
+    /// A file is new, but a later one was applied already.
+    #[error(
+        "schemas/clickhouse/{file} was never applied to database {database}, which is at {newest} already: \
+         files are applied in order; give it the next free number"
+    )]
+    OutOfOrder {
+        /// The file.
+        file: &'static str,
+        /// The database.
+        database: String,
+        /// The highest number that was applied.
+        newest: u32,
+    },
+}
+
+struct Migration {
+    number: u32,
+    name: &'static str,
+    checksum: String,
+    statements: Vec<String>,
+}
+
+#[derive(Debug, Row, Serialize, Deserialize)]
+struct Record {
+    number: u32,
+    name: String,
+    checksum: String,
+}
+
+/// Creates the database if it isn't there and applies what was not applied yet. Returns what it applied.
+///
+/// # Errors
+/// If ClickHouse is away or refuses, or if the files and what was applied disagree ([`MigrateError`]).
+pub async fn migrate(config: &ClickHouseConfig) -> Result<Vec<Applied>, MigrateError> {
+    let failed = |what: &str| {
+        let what = format!("{what} of database {}", config.database);
+        move |source| MigrateError::ClickHouse { what, url: config.url.clone(), source }
+    };
+    let create = format!("CREATE DATABASE IF NOT EXISTS `{}`", config.database);
+    store::server(config).query_raw(&create).execute().await.map_err(failed("ensure the existence"))?;
+    let client = store::client(config);
+    client.query_raw(RECORDS).execute().await.map_err(failed("create the table migrations"))?;
+    let records: Vec<Record> = client
+        .query("SELECT ?fields FROM migrations FINAL")
+        .fetch_all()
+        .await
+        .map_err(failed("read the table migrations"))?;
+    let checksums = records.into_iter().map(|record| (record.number, record.checksum)).collect();
+    let mut applied = Vec::new();
+    for migration in pending(&MIGRATIONS, &checksums, &config.database)? {
+        apply(&client, migration).await?;
+        record(&client, migration).await.map_err(failed("write the table migrations"))?;
+        tracing::info!(file = migration.name, database = config.database, "migration applied");
+        applied.push(Applied {
+            number: migration.number,
+            name: migration.name,
+            statements: migration.statements.len(),
+        });
+    }
+    Ok(applied)
+}
+
+/// What is still to be applied. A number that is recorded but not known here is a newer program's.
+fn pending<'a>(
+    migrations: &'a [Migration],
+    applied: &BTreeMap<u32, String>,
+    database: &str,
+) -> Result<Vec<&'a Migration>, MigrateError> {
+    let newest = applied.last_key_value().map(|(number, _)| *number);
+    let mut pending = Vec::new();
+    for migration in migrations {
+        let file = migration.name;
+        match (applied.get(&migration.number), newest) {
+            (Some(checksum), _) if *checksum == migration.checksum => {}
+            (Some(checksum), _) => {
+                return Err(MigrateError::Changed {
+                    file,
+                    database: database.to_owned(),
+                    applied: checksum.clone(),
+                    found: migration.checksum.clone(),
+                });
+            }
+            (None, Some(newest)) if migration.number < newest => {
+                return Err(MigrateError::OutOfOrder { file, database: database.to_owned(), newest });
+            }
+            (None, _) => pending.push(migration),
+        }
+    }
+    Ok(pending)
+}
+
+async fn apply(client: &Client, migration: &Migration) -> Result<(), MigrateError> {
+    for (index, statement) in migration.statements.iter().enumerate() {
+        client.query_raw(statement).execute().await.map_err(|source| MigrateError::Statement {
+            file: migration.name,
+            statement: index + 1,
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+async fn record(client: &Client, migration: &Migration) -> Result<(), clickhouse::error::Error> {
+    let mut insert = client.insert::<Record>("migrations").await?;
+    insert
+        .write(&Record {
+            number: migration.number,
+            name: migration.name.to_owned(),
+            checksum: migration.checksum.clone(),
+        })
+        .await?;
+    insert.end().await
+}
+
+/// The files are part of the program: a fault in them is a fault of the build, and the test
+/// `every_migration_loads` shows it.
+fn load() -> Vec<Migration> {
+    let mut migrations: Vec<Migration> = FILES
+        .files()
+        .map(|file| {
+            let name = file.path().to_str().unwrap_or_default();
+            let number = name
+                .strip_suffix(".sql")
+                .and_then(|stem| stem.split_once('_'))
+                .and_then(|(number, _)| number.parse().ok())
+                .unwrap_or_else(|| panic!("schemas/clickhouse/{name}: expected a name like 0007_what.sql"));
+            let text = file.contents_utf8().unwrap_or_else(|| panic!("schemas/clickhouse/{name}: not UTF-8"));
+            Migration { number, name, checksum: checksum(text), statements: statements(text) }
+        })
+        .collect();
+    migrations.sort_by_key(|migration| migration.number);
+    for pair in migrations.windows(2) {
+        assert!(pair[0].number < pair[1].number, "schemas/clickhouse: number {} is taken", pair[0].number);
+    }
+    migrations
+}
+
+fn checksum(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The statements of a file, without the comments that have a line of their own.
+fn statements(text: &str) -> Vec<String> {
+    let mut statements = Vec::new();
+    let mut statement = String::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with("--")) {
+        match line.trim_end().strip_suffix(';') {
+            Some(last) => {
+                statement.push_str(last);
+                statements.push(std::mem::take(&mut statement));
+            }
+            None => {
+                statement.push_str(line);
+                statement.push('\n');
+            }
+        }
+    }
+    statements.push(statement);
+    statements.retain(|statement| !statement.trim().is_empty());
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn migration(number: u32, name: &'static str, checksum: &str) -> Migration {
+        Migration { number, name, checksum: checksum.into(), statements: vec![] }
+    }
+
+    #[test]
+    fn every_migration_loads() {
+        assert!(MIGRATIONS.len() >= 3);
+        for migration in MIGRATIONS.iter() {
+            assert!(!migration.statements.is_empty(), "{}", migration.name);
+            for statement in &migration.statements {
+                let repeatable = ["IF NOT EXISTS", "IF EXISTS", "CREATE OR REPLACE"];
+                assert!(repeatable.iter().any(|words| statement.contains(words)), "{statement}");
+            }
+        }
+    }
+
+    #[test]
+    fn statements_are_split_at_lines() {
+        let text =
+            "-- a; comment;\nSELECT ';' AS a,\n  -- inside;\n  2;\n\n-- x\nSELECT 3;  \nSELECT 4\n--\n";
+        assert_eq!(statements(text), ["SELECT ';' AS a,\n  2", "\nSELECT 3", "SELECT 4\n"]);
+    }
+
+    #[test]
+    fn only_what_is_new_is_pending() {
+        let files = [migration(1, "0001_a.sql", "a"), migration(2, "0002_b.sql", "b")];
+        let pending = |applied: &[(u32, &str)]| {
+            let applied = applied.iter().map(|(number, sum)| (*number, sum.to_string())).collect();
+            pending(&files, &applied, "d").map(|found| found.iter().map(|m| m.number).collect::<Vec<_>>())
+        };
+        assert_eq!(pending(&[]).unwrap(), [1, 2]);
+        assert_eq!(pending(&[(1, "a")]).unwrap(), [2]);
+        assert!(pending(&[(1, "a"), (2, "b"), (3, "newer")]).unwrap().is_empty());
+        assert!(matches!(pending(&[(1, "x")]), Err(MigrateError::Changed { file: "0001_a.sql", .. })));
+        assert!(matches!(
+            pending(&[(2, "b")]),
+            Err(MigrateError::OutOfOrder { file: "0001_a.sql", newest: 2, .. })
+        ));
+    }
+}

@@ -1,0 +1,112 @@
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::event::derived::{Evidence, Incident, RecordReference, RowMeta, Severity};
+
+fn columns(columns: &[(&str, &str, &str)]) -> Vec<TableColumn> {
+    let column = |(name, column_type, default): &(&str, &str, &str)| TableColumn {
+        name: name.to_string(),
+        r#type: column_type.to_string(),
+        default_kind: default.to_string(),
+    };
+    columns.iter().map(column).collect()
+}
+
+fn plan(table: &[(&str, &str, &str)]) -> Result<Plan, PlanError> {
+    Plan::new(codec::newest("incidents").unwrap(), "t", &columns(table))
+}
+
+fn incident() -> Incident {
+    let mut evidence = Evidence::default();
+    evidence.push(RecordReference { topic: "civic".into(), partition: 2, offset: 3, event_id: "e".into() });
+    Incident {
+        meta: RowMeta {
+            id: Uuid::from_u128(1),
+            version: 258,
+            retracted: true,
+            tenant: "t".into(),
+            key: "t/a".into(),
+            operator: "o".into(),
+            operator_version: 1,
+            settings_version: -1,
+            first_arrival: 7,
+            evidence,
+        },
+        family: "civic".into(),
+        rule: "sla_breach".into(),
+        severity: Severity::High,
+        subject: "s".into(),
+        title: "T".into(),
+        started_at: 5,
+        ended_at: None,
+        attributes: BTreeMap::new(),
+    }
+}
+
+fn row(plan: &Plan, incident: &Incident) -> Result<Vec<u8>, RowError> {
+    let mut rows = b"before".to_vec();
+    let value = codec::newest("incidents").unwrap().encode(incident).unwrap();
+    let written = plan.write(Some(&value), &mut rows);
+    assert!(rows.starts_with(b"before"));
+    assert!(written.is_ok() || rows == b"before");
+    written.map(|()| rows[6..].to_vec())
+}
+
+#[test]
+fn columns_find_their_fields() {
+    let plan = plan(&[
+        ("version", "UInt16", ""),
+        ("retracted", "UInt8", ""),
+        ("rule", "LowCardinality(String)", ""),
+        ("meta_key", "String", ""),
+        ("evidence_count", "UInt8", ""),
+        ("evidence_first", "Array(Tuple(offset UInt8, topic String))", ""),
+        ("meta_evidence_last", "Array(Tuple(offset UInt8))", ""),
+        ("ended_at", "Nullable(DateTime64(3, 'UTC'))", ""),
+        ("inserted_at", "DateTime64(3, 'UTC')", "DEFAULT"),
+        ("month", "UInt32", "MATERIALIZED"),
+    ])
+    .unwrap();
+    assert_eq!(
+        plan.insert(),
+        "INSERT INTO `t` (`version`, `retracted`, `rule`, `meta_key`, `evidence_count`, `evidence_first`, \
+         `meta_evidence_last`, `ended_at`) FORMAT RowBinary"
+    );
+    assert_eq!(
+        row(&plan, &incident()).unwrap(),
+        b"\x02\x01\x01\x0asla_breach\x03t/a\x01\x01\x03\x05civic\x00\x01"
+    );
+}
+
+#[test]
+fn what_can_not_fit_is_known_at_start() {
+    let error = |table: &[(&str, &str, &str)]| plan(table).err().expect("a plan that fails").to_string();
+    assert!(error(&[]).contains("table t does not exist"));
+    let missing = error(&[("colour", "String", "")]);
+    assert!(missing.contains("table t: column colour String has no field"), "{missing}");
+    let mismatch = error(&[("started_at", "UUID", "")]);
+    assert!(mismatch.contains("table t: column started_at UUID can't hold"), "{mismatch}");
+    assert!(mismatch.contains("timestamp-millis"), "{mismatch}");
+    assert!(error(&[("title", "JSON", "")]).contains("column title: the type JSON"));
+}
+
+#[test]
+fn a_value_out_of_range_leaves_no_trace() {
+    let plan = plan(&[("rule", "String", ""), ("settings_version", "UInt64", "")]).unwrap();
+    let error = row(&plan, &incident()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "column settings_version: -1 is out of the range of an integer of 8 bytes, signed: false"
+    );
+}
+
+#[test]
+fn values_of_other_subjects_are_refused() {
+    let other =
+        Plan::new(codec::newest("sla-metrics").unwrap(), "t", &columns(&[("area", "String", "")])).unwrap();
+    let error = row(&other, &incident()).unwrap_err();
+    assert!(matches!(error, RowError::Codec(CodecError::WrongSubject { .. })), "{error}");
+    assert!(matches!(other.write(None, &mut vec![]), Err(RowError::Codec(CodecError::Missing))));
+}

@@ -1,0 +1,121 @@
+//! What the sink reads: every topic of `topics/*.yaml` that names a table, with the plan that leads there.
+
+use clickhouse::Client;
+use rdkafka::Message;
+use rdkafka::message::BorrowedMessage;
+use tokio_util::sync::CancellationToken;
+
+use super::SinkError;
+use super::batch::{Letter, Outcome};
+use super::plan::{Plan, TableColumn};
+use super::writer::backoff;
+use crate::codec::{self, CodecError, PinnedSchema};
+use crate::event::derived::DeadLetter;
+use crate::http::Readiness;
+use crate::log::{Log, topics};
+use crate::store;
+
+/// The topic of dead letters, and the subject of its values.
+pub const DEAD_LETTERS: &str = "dead-letters";
+
+/// A letter holds the whole value up to this size; Kafka would refuse a much larger one.
+const KEPT: usize = 900 << 10;
+
+/// A topic and its table.
+pub struct Source {
+    /// The topic's name on the cluster.
+    pub topic: String,
+    /// The topic's name without the system's prefix.
+    pub local_topic: &'static str,
+    /// How its records become rows.
+    pub plan: Plan,
+    /// How dead letters are written.
+    letters: &'static PinnedSchema,
+}
+
+/// Every topic with a table, with its plan. Waits for ClickHouse as long as it is away; `None` if the process is to
+/// end meanwhile.
+pub async fn plan(
+    client: &Client,
+    database: &str,
+    log: &Log,
+    readiness: &Readiness,
+    shutdown: &CancellationToken,
+) -> Result<Option<Vec<Source>>, SinkError> {
+    let mut sources = Vec::new();
+    for topic in topics::all() {
+        let Some(table) = &topic.table else { continue };
+        let mut delays = backoff();
+        let columns = loop {
+            match columns(client, database, table).await {
+                Ok(columns) => break columns,
+                Err(error) if store::is_away(&error) => {
+                    let error = store::describe(&error);
+                    tracing::error!(error, "can't read the columns of {table}; it is tried again");
+                    readiness.set(false, error);
+                }
+                Err(source) => return Err(SinkError::Columns { table: table.clone(), source }),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(delays.next().unwrap_or_default()) => {}
+                () = shutdown.cancelled() => return Ok(None),
+            }
+        };
+        let plan = Plan::new(newest(&topic.name, &topic.schema)?, table, &columns)?;
+        let letters = newest(DEAD_LETTERS, DEAD_LETTERS)?;
+        sources.push(Source { topic: log.name(&topic.name), local_topic: &topic.name, plan, letters });
+    }
+    Ok(Some(sources))
+}
+
+fn newest(topic: &str, subject: &str) -> Result<&'static PinnedSchema, SinkError> {
+    codec::newest(subject)
+        .ok_or_else(|| SinkError::NoSchema { topic: topic.to_owned(), subject: subject.to_owned() })
+}
+
+async fn columns(
+    client: &Client,
+    database: &str,
+    table: &str,
+) -> Result<Vec<TableColumn>, clickhouse::error::Error> {
+    client
+        .query("SELECT ?fields FROM system.columns WHERE database = {database:String} AND table = {table:String} ORDER BY position")
+        .param("database", database)
+        .param("table", table)
+        .fetch_all()
+        .await
+}
+
+impl Source {
+    /// Appends the row of a record, or makes a dead letter of it (I7).
+    pub fn convert(&self, message: &BorrowedMessage<'_>, rows: &mut Vec<u8>) -> Result<Outcome, CodecError> {
+        let Err(error) = self.plan.write(message.payload(), rows) else { return Ok(Outcome::Row) };
+        let (topic, partition, offset) = (self.local_topic, message.partition(), message.offset());
+        metrics::counter!("tidewatch_sink_undecodable_total", "topic" => topic).increment(1);
+        if topic == DEAD_LETTERS {
+            // A letter about a letter would be read here again, and so on: it ends here, in the log.
+            tracing::error!(topic, partition, offset, %error, "a dead letter can't be stored; it stays in its topic only");
+            return Ok(Outcome::Nothing);
+        }
+        tracing::warn!(topic, partition, offset, %error, "a record can't be stored; it goes to {DEAD_LETTERS}");
+        let value = message.payload();
+        let kept = value.filter(|value| value.len() <= KEPT);
+        let letter = DeadLetter {
+            topic: topic.to_owned(),
+            partition,
+            offset,
+            append_time: message.timestamp().to_millis().unwrap_or_default(),
+            tenant: None,
+            event_id: None,
+            reason: "undecodable".to_owned(),
+            message: match (value, kept) {
+                (Some(value), None) => format!("{error} (its value of {} bytes is left out)", value.len()),
+                _ => error.to_string(),
+            },
+            record_key: message.key().map(<[u8]>::to_vec),
+            record_value: kept.map(<[u8]>::to_vec),
+        };
+        let value = self.letters.encode(&letter)?;
+        Ok(Outcome::Letter(Letter { key: letter.record_key, value }))
+    }
+}
