@@ -1,0 +1,55 @@
+//! The role `serve`: what the tables hold, over HTTP.
+//!
+//! A handler gets its data through [`queries::TenantQueries`], which exists only for the tenant of the request's API
+//! key, so no query can forget whose rows it may read.
+
+pub mod incidents;
+pub mod parameters;
+pub mod queries;
+pub mod sla;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::routing::get;
+use clickhouse::Client;
+
+use crate::config::Config;
+use crate::event::Millis;
+use crate::http::ApiKeys;
+
+/// What the routes share.
+#[derive(Clone)]
+pub struct Shared {
+    keys: ApiKeys,
+    client: Client,
+}
+
+impl FromRef<Shared> for ApiKeys {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.keys.clone()
+    }
+}
+
+/// The routes of the read API.
+pub fn router(config: &Config) -> Router {
+    let shared = Shared { keys: ApiKeys::new(&config.api_keys), client: queries::client(&config.clickhouse) };
+    Router::new()
+        .route("/v1/sla", get(sla::compliance))
+        .route("/v1/incidents", get(incidents::list))
+        .route("/v1/incidents/{id}", get(incidents::one))
+        .with_state(shared)
+}
+
+/// A time as the API spells it: RFC 3339 in UTC, with milliseconds.
+fn rfc3339<S: serde::Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = jiff::Timestamp::from_millisecond(*time).map_err(serde::ser::Error::custom)?;
+    serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+/// As [`rfc3339`]; `null` where there is none.
+fn rfc3339_or_null<S: serde::Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        None => serializer.serialize_none(),
+        Some(time) => rfc3339(time, serializer),
+    }
+}

@@ -1,0 +1,67 @@
+//! The parameters of a query string, each known and given once.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+
+use crate::http::ApiError;
+
+/// What a query string says. A handler takes what it knows; what is left then is refused, so that a misspelt
+/// filter doesn't silently match everything.
+#[derive(Debug, Default)]
+pub struct Parameters(BTreeMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| ApiError::invalid("query", error.body_text()))?;
+        let mut parameters = BTreeMap::new();
+        for (name, value) in pairs {
+            if parameters.insert(name.clone(), value).is_some() {
+                return Err(ApiError::invalid(name, "is given more than once"));
+            }
+        }
+        Ok(Self(parameters))
+    }
+}
+
+impl Parameters {
+    /// Takes the text of `name`.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    /// Takes `name` as what `parse` makes of it; where that is nothing, the answer is 422 with what is `expected`.
+    pub fn parsed<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.0.remove(name) else { return Ok(None) };
+        match parse(&text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(ApiError::invalid(name, format!("is {text:?}; expected {expected}"))),
+        }
+    }
+
+    /// Takes all whose names begin with `prefix`, without it.
+    pub fn with_prefix(&mut self, prefix: &str) -> Vec<(String, String)> {
+        self.0
+            .extract_if(.., |name, _| name.starts_with(prefix))
+            .map(|(name, value)| (name[prefix.len()..].to_owned(), value))
+            .collect()
+    }
+
+    /// Refuses what was not taken.
+    pub fn finish(self) -> Result<(), ApiError> {
+        match self.0.into_keys().next() {
+            Some(name) => Err(ApiError::invalid(name, "is not a parameter of this route")),
+            None => Ok(()),
+        }
+    }
+}
