@@ -1,1 +1,114 @@
-fn main() {}
+//! The command line: one subcommand a role or tool.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tidewatch::config::Config;
+use tidewatch::log::{Log, topics};
+use tidewatch::role::{self, Role};
+use tidewatch::{sink, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// An event-sourced stream processor over Kafka: a log that can be replayed, backtested and explained.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// HTTP in: validates events and appends them to the family topics.
+    Ingest(Settings),
+    /// Folds family topics into derived topics, exactly once.
+    Process(Settings),
+    /// Writes derived topics to ClickHouse.
+    Sink(Settings),
+    /// HTTP out: the read API.
+    Serve(Settings),
+    /// All roles in one process.
+    All(Settings),
+    /// Creates the topics and the tables, or brings them up to date.
+    Migrate(Settings),
+    /// Plays a real month through the whole path, on a stack of its own.
+    #[cfg(feature = "local")]
+    Demo(tidewatch::demo::Options),
+    #[cfg(feature = "local")]
+    #[command(flatten)]
+    Local(tidewatch_local::Command),
+}
+
+#[derive(Args)]
+struct Settings {
+    /// A TOML file of settings.
+    #[arg(long, env = "TIDEWATCH_CONFIG")]
+    config: Option<PathBuf>,
+    /// One setting, over file and environment: --set kafka.brokers=localhost:9092
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    assignments: Vec<String>,
+}
+
+impl Settings {
+    fn load(&self) -> Result<Config, Failure> {
+        Ok(Config::load(self.config.as_deref(), &self.assignments)?)
+    }
+}
+
+fn main() -> ExitCode {
+    // `cargo demo -- --exit` leaves the `--` where the alias ends; it says nothing here.
+    let arguments = std::env::args_os().enumerate().filter(|(place, text)| *place != 2 || text != "--");
+    let outcome = match Arguments::parse_from(arguments.map(|(_, text)| text)).command {
+        // First, and on this thread: the parts of the stack live and die with it.
+        #[cfg(feature = "local")]
+        Command::Local(command) => tidewatch_local::run(command).map_err(Failure::from),
+        #[cfg(feature = "local")]
+        Command::Demo(options) => tidewatch::demo::run(&options),
+        Command::Migrate(settings) => in_runtime(migrate(settings)),
+        Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
+        Command::Process(settings) => in_runtime(roles(settings, &[Role::Process])),
+        Command::Sink(settings) => in_runtime(roles(settings, &[Role::Sink])),
+        Command::Serve(settings) => in_runtime(roles(settings, &[Role::Serve])),
+        Command::All(settings) => in_runtime(roles(settings, &Role::ALL)),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("tidewatch: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(work).map(|()| ExitCode::SUCCESS)
+}
+
+async fn roles(settings: Settings, roles: &[Role]) -> Result<(), Failure> {
+    let metrics = telemetry::start("info")?;
+    let config = settings.load()?;
+    let shutdown = CancellationToken::new();
+    let running = role::start(&config, roles, metrics, shutdown.clone()).await?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("draining");
+        shutdown.cancel();
+    });
+    Ok(running.wait().await?)
+}
+
+async fn migrate(settings: Settings) -> Result<(), Failure> {
+    telemetry::start("info")?;
+    let config = settings.load()?;
+    topics::create(&Log::new(&config.kafka)).await?;
+    for applied in sink::migrate(&config.clickhouse).await? {
+        tracing::info!(?applied, "migrated");
+    }
+    Ok(())
+}

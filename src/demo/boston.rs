@@ -1,0 +1,277 @@
+//! The city's service requests as a client would send them: each opened with its own due time, each
+//! closing a status change, in the order of event time, openings first where equal.
+
+use std::path::Path;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use crate::event::Millis;
+
+/// Why the file can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BostonError {
+    /// Not there, or not CSV.
+    #[error("{path}: {source}; the file comes with the sources, see tests/data/README.md")]
+    Csv {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: csv::Error,
+    },
+    /// A field that isn't what the header says.
+    #[error("{path}, line {line}: {field} is {value:?}, expected {expected}")]
+    Field {
+        /// The file.
+        path: String,
+        /// Its line.
+        line: u64,
+        /// The column.
+        field: &'static str,
+        /// What it holds.
+        value: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+}
+
+/// A service request of the file.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The city's id.
+    pub id: String,
+    /// When it was opened.
+    pub opened_at: Millis,
+    /// When it was promised to be closed.
+    pub due_at: Option<Millis>,
+    /// When it was closed.
+    pub closed_at: Option<Millis>,
+    /// What it is about.
+    pub title: String,
+    /// The department's code.
+    pub department: String,
+    /// The neighbourhood; may be empty.
+    pub area: String,
+    /// The address.
+    pub address: String,
+    /// Degrees north.
+    pub latitude: Option<f64>,
+    /// Degrees east.
+    pub longitude: Option<f64>,
+    /// The channel through which it came.
+    pub source: String,
+}
+
+/// One thing that happened to a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Step<'a> {
+    /// It was opened.
+    Opened(&'a Request),
+    /// It was closed.
+    Closed(&'a Request, Millis),
+}
+
+impl Step<'_> {
+    /// When it happened.
+    pub fn at(&self) -> Millis {
+        match self {
+            Self::Opened(request) => request.opened_at,
+            Self::Closed(_, at) => *at,
+        }
+    }
+}
+
+/// Reads the requests of the file, in its order.
+pub fn requests(path: &Path) -> Result<Vec<Request>, BostonError> {
+    rows(path)?.into_iter().map(|row| request(&row)).collect()
+}
+
+/// The city's own labels: request id to whether it was closed on time. Unlabelled ones are left out.
+pub fn labels(path: &Path) -> Result<Vec<(String, bool)>, BostonError> {
+    let rows = rows(path)?;
+    let labelled = |row: &Row| match row.text("ontime") {
+        "ONTIME" => Ok(Some((row.text("case_enquiry_id").to_owned(), true))),
+        "OVERDUE" => Ok(Some((row.text("case_enquiry_id").to_owned(), false))),
+        "" => Ok(None),
+        _ => Err(row.error("ontime", "ONTIME, OVERDUE or nothing")),
+    };
+    rows.iter().filter_map(|row| labelled(row).transpose()).collect()
+}
+
+/// Everything that happened, in order.
+pub fn steps(requests: &[Request]) -> Vec<Step<'_>> {
+    let opened = requests.iter().map(Step::Opened);
+    let closed = requests.iter().filter_map(|request| Some(Step::Closed(request, request.closed_at?)));
+    let mut steps: Vec<Step<'_>> = opened.chain(closed).collect();
+    steps.sort_by_key(|step| (step.at(), matches!(step, Step::Closed(..))));
+    steps
+}
+
+struct Row {
+    path: String,
+    headers: csv::StringRecord,
+    record: csv::StringRecord,
+}
+
+fn rows(path: &Path) -> Result<Vec<Row>, BostonError> {
+    let name = path.display().to_string();
+    let fault = |source| BostonError::Csv { path: name.clone(), source };
+    let mut reader = csv::Reader::from_path(path).map_err(fault)?;
+    let headers = reader.headers().map_err(fault)?.clone();
+    reader
+        .records()
+        .map(|record| {
+            Ok(Row { path: name.clone(), headers: headers.clone(), record: record.map_err(fault)? })
+        })
+        .collect()
+}
+
+impl Row {
+    /// A column's text; empty where the file has no such column.
+    fn text(&self, field: &str) -> &str {
+        let index = self.headers.iter().position(|header| header == field);
+        index.and_then(|index| self.record.get(index)).unwrap_or_default().trim()
+    }
+
+    fn error(&self, field: &'static str, expected: &'static str) -> BostonError {
+        BostonError::Field {
+            path: self.path.clone(),
+            line: self.record.position().map_or(0, csv::Position::line),
+            field,
+            value: self.text(field).to_owned(),
+            expected,
+        }
+    }
+
+    /// A time without zone is taken as UTC: no verdict changes.
+    fn time(&self, field: &'static str) -> Result<Option<Millis>, BostonError> {
+        let text = self.text(field);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let time = text.parse::<DateTime>().and_then(|time| time.to_zoned(TimeZone::UTC));
+        time.map(|time| Some(time.timestamp().as_millisecond()))
+            .map_err(|_| self.error(field, "a time like 2011-07-01 01:32:33"))
+    }
+
+    fn number(&self, field: &'static str) -> Result<Option<f64>, BostonError> {
+        let text = self.text(field);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| self.error(field, "a number"))
+    }
+}
+
+fn request(row: &Row) -> Result<Request, BostonError> {
+    Ok(Request {
+        id: row.text("case_enquiry_id").to_owned(),
+        opened_at: row.time("open_dt")?.ok_or_else(|| row.error("open_dt", "a time"))?,
+        due_at: row.time("target_dt")?,
+        closed_at: row.time("closed_dt")?,
+        title: row.text("case_title").to_owned(),
+        department: row.text("department").to_owned(),
+        area: row.text("neighborhood").to_owned(),
+        address: row.text("location").to_owned(),
+        latitude: row.number("latitude")?,
+        longitude: row.number("longitude")?,
+        source: row.text("source").to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::event::civic::{self, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted};
+    use crate::event::derived::Row;
+    use crate::operators::sla::Sla;
+    use crate::stream::{FamilySettings, Outcome, Payload, Record, Task};
+
+    const DAY: Millis = 86_400_000;
+
+    fn event(step: &Step<'_>) -> CivicEvent {
+        let (event_id, body) = match *step {
+            Step::Opened(request) => (request.id.clone(), Body::ReportSubmitted(report(request))),
+            Step::Closed(request, _) => {
+                let issue_id = civic::issue_id("boston", &report(request).area, &request.id);
+                let change = IssueStatusChanged { issue_id, status: IssueStatus::Closed };
+                (format!("{}/closed", request.id), Body::IssueStatusChanged(change))
+            }
+        };
+        CivicEvent { tenant: "boston".into(), event_id, occurred_at: step.at(), body }
+    }
+
+    fn report(request: &Request) -> ReportSubmitted {
+        let area = if request.area.is_empty() { civic::UNKNOWN_AREA } else { &request.area };
+        ReportSubmitted {
+            area: area.into(),
+            description: request.title.clone(),
+            due_at: request.due_at,
+            department: Some(request.department.clone()),
+            address: None,
+            latitude: None,
+            longitude: None,
+            source: None,
+        }
+    }
+
+    /// The last version of each row that isn't retracted.
+    fn current(rows: Vec<Row>) -> Vec<Row> {
+        let mut last = BTreeMap::new();
+        for row in rows {
+            let meta = match &row {
+                Row::Incident(incident) => &incident.meta,
+                Row::SlaMetric(metric) => &metric.meta,
+                Row::DeadLetter(letter) => panic!("{letter:?}"),
+            };
+            last.insert(meta.id, (meta.retracted, row));
+        }
+        last.into_values().filter(|(retracted, _)| !retracted).map(|(_, row)| row).collect()
+    }
+
+    #[test]
+    fn the_month_of_boston_folds_to_the_citys_figures() {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let requests = requests(&data.join("2011-07_requests.csv")).unwrap();
+        let settings =
+            FamilySettings { allowance: 0, tenant_allowance: BTreeMap::new(), duplicate_horizon: 30 * DAY };
+        let mut task = Task::new(Sla { default_due: 3 * DAY }, settings, "civic", 0, 0);
+        let mut rows = Vec::new();
+        let steps = steps(&requests);
+        assert_eq!(steps.len(), 9_854 + 9_177);
+        for round in [Outcome::Folded, Outcome::Duplicate] {
+            for (index, step) in steps.iter().enumerate() {
+                let offset = index as i64;
+                let append_time = 1_800_000_000_000 + offset / 4;
+                let record = Record {
+                    offset,
+                    append_time,
+                    raw_key: None,
+                    raw_value: None,
+                    payload: Payload::Event(event(step)),
+                };
+                assert_eq!(task.process(record, &mut rows), round);
+            }
+        }
+        let (mut closed, mut met, mut breaches, mut open) = (0, 0, 0, 0);
+        let mut departments = BTreeSet::new();
+        for row in current(rows) {
+            match row {
+                Row::SlaMetric(metric) if metric.due_source.as_str() == "reported" => {
+                    closed += 1;
+                    met += u32::from(metric.met);
+                    departments.insert(metric.department);
+                }
+                Row::Incident(incident) if incident.attributes["due_source"] == "reported" => {
+                    breaches += 1;
+                    open += u32::from(incident.ended_at.is_none());
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((closed, met, departments.len()), (7_511, 6_293, 7));
+        assert_eq!((breaches, open), (1_864, 646));
+    }
+}

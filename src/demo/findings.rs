@@ -1,0 +1,128 @@
+//! What the demo found, asked of the API and of ClickHouse, beside the city's own labels.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{Failure, KEY, TENANT, boston, say};
+use crate::config::Config;
+
+#[derive(Deserialize)]
+struct Sla {
+    rows: Vec<Department>,
+}
+
+#[derive(Deserialize)]
+struct Department {
+    department: Option<String>,
+    reported: Compliance,
+}
+
+#[derive(Deserialize)]
+struct Compliance {
+    closed: u64,
+    met: u64,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    total: u64,
+}
+
+/// Prints the findings.
+pub(super) async fn print(config: &Config, url: &str, files: &Path) -> Result<(), Failure> {
+    let http = reqwest::Client::new();
+    let get = |path: &str| http.get(format!("{url}{path}")).bearer_auth(KEY).send();
+    let sla: Sla = get("/v1/sla?by=department").await?.error_for_status()?.json().await?;
+    let breaches = "/v1/incidents?rule=sla_breach&attribute.due_source=reported&limit=1";
+    let all: Page = get(breaches).await?.error_for_status()?.json().await?;
+    let open: Page = get(&format!("{breaches}&open=true")).await?.error_for_status()?.json().await?;
+
+    let closed: u64 = sla.rows.iter().map(|row| row.reported.closed).sum();
+    let met: u64 = sla.rows.iter().map(|row| row.reported.met).sum();
+    say("What the API says of the requests with a due time of their own (GET /v1/sla?by=department):");
+    say(&format!(
+        "  {:<12} {:>8} {:>8} {:>8} {:>11}",
+        "department", "closed", "on time", "overdue", "compliance"
+    ));
+    for row in sla.rows.iter().filter(|row| row.reported.closed > 0) {
+        let name = row.department.as_deref().unwrap_or("(none)");
+        say(&line(name, row.reported.closed, row.reported.met));
+    }
+    say(&line("all", closed, met));
+    say(&format!("  SLA-breach incidents: {}, of them still open: {}\n", all.total, open.total));
+
+    let clickhouse = crate::store::client(&config.clickhouse);
+    let (sql_closed, sql_met): (u64, u64) = clickhouse
+        .query("SELECT count(), countIf(met) FROM sla_metrics_current WHERE tenant = ? AND due_source = 'reported'")
+        .bind(TENANT)
+        .fetch_one()
+        .await?;
+    let (sql_all, sql_open): (u64, u64) = clickhouse
+        .query(
+            "SELECT count(), countIf(ended_at IS NULL) FROM incidents_current \
+             WHERE tenant = ? AND rule = 'sla_breach' AND attributes['due_source'] = 'reported'",
+        )
+        .bind(TENANT)
+        .fetch_one()
+        .await?;
+    let same = (sql_closed, sql_met, sql_all, sql_open) == (closed, met, all.total, open.total);
+    say(&format!(
+        "ClickHouse by SQL: {sql_closed} closed, {sql_met} on time, {} overdue; {sql_all} breaches, {sql_open} open: {}.",
+        sql_closed - sql_met,
+        if same { "the same" } else { "NOT THE SAME" },
+    ));
+    let verdicts: Vec<(String, bool)> = clickhouse
+        .query(
+            "SELECT evidence_first[1].event_id, toBool(met) FROM sla_metrics_current \
+             WHERE tenant = ? AND due_source = 'reported'",
+        )
+        .bind(TENANT)
+        .fetch_all()
+        .await?;
+    compare(&verdicts, files)?;
+    if same { Ok(()) } else { Err("the API and ClickHouse disagree".into()) }
+}
+
+fn line(name: &str, closed: u64, met: u64) -> String {
+    let compliance = if closed == 0 { 0.0 } else { 100.0 * met as f64 / closed as f64 };
+    format!("  {name:<12} {closed:>8} {met:>8} {:>8} {compliance:>10.1}%", closed - met)
+}
+
+/// The only place that opens the city's labels.
+fn compare(verdicts: &[(String, bool)], files: &Path) -> Result<(), Failure> {
+    let labels: HashMap<String, bool> =
+        boston::labels(&files.join("2011-07_truth.csv"))?.into_iter().collect();
+    let labelled: Vec<bool> =
+        verdicts.iter().filter_map(|(id, met)| labels.get(id).map(|label| label == met)).collect();
+    let agree = labelled.iter().filter(|agrees| **agrees).count();
+    say(&format!(
+        "The city's own labels: {agree} of {} agree; {} closings are unlabelled.\n",
+        labelled.len(),
+        verdicts.len() - labelled.len(),
+    ));
+    Ok(())
+}
+
+/// Prints where to look, and what to try.
+pub(super) fn print_hints(config: &Config, url: &str) {
+    let clickhouse = &config.clickhouse.url;
+    let database = &config.clickhouse.database;
+    say(&format!(
+        r#"Up until Ctrl-C:
+  API         {url}   (key: {KEY})    health: {url}/readyz    metrics: {url}/metrics
+  ClickHouse  {clickhouse}   database {database}
+  Kafka       {}
+
+Three queries to try:
+  curl -H 'X-Api-Key: {KEY}' '{url}/v1/sla?by=department'
+  curl -H 'X-Api-Key: {KEY}' '{url}/v1/incidents?rule=sla_breach&open=true&limit=3'
+  curl '{clickhouse}/?database={database}' --data "SELECT area, round(100 * avg(met), 1) AS compliance, count() AS closed FROM sla_metrics_current GROUP BY area ORDER BY closed DESC FORMAT PrettyCompact"
+
+Open a report that is due in 10 s, and watch it breach:
+  curl -H 'X-Api-Key: {KEY}' -H 'Content-Type: application/json' {url}/v1/reports -d "{{\"description\": \"Broken bench\", \"area\": \"Try it\", \"due_at\": \"$(date -u -d '+10 seconds' +%FT%TZ)\"}}"
+  watch -n 1 "curl -s -H 'X-Api-Key: {KEY}' '{url}/v1/incidents?rule=sla_breach&attribute.area=Try%20it'""#,
+        config.kafka.brokers,
+    ));
+}

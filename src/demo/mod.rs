@@ -1,0 +1,219 @@
+//! `tidewatch demo`: a real month of a city's service requests through the whole path, on a stack of its own.
+
+pub mod boston;
+mod findings;
+pub mod sender;
+
+use std::io::{IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use boston::Step;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use metrics_exporter_prometheus::PrometheusHandle;
+use sender::Sender;
+use tidewatch_local::{Stack, StackOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{ApiKeyConfig, Config, Scope, Secret};
+use crate::event::Millis;
+use crate::log::{Log, lag, topics};
+use crate::role::{self, Role};
+use crate::{sink, telemetry, worker};
+
+/// The tenant whose month is played, and its key.
+pub const TENANT: &str = "boston";
+/// The demo's own API key; it is of no use elsewhere.
+pub const KEY: &str = "demo-key";
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Options of `tidewatch demo`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Leave as soon as the findings are printed.
+    #[arg(long)]
+    exit: bool,
+    /// Play the month slowly, e.g. 1d/s: a day of event time a second.
+    #[arg(long, value_name = "SPAN/s")]
+    speed: Option<Speed>,
+    /// Keep the stack's data in this folder.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where the API listens on 127.0.0.1, if that port is free; else on a free one.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The folder with the city's files.
+    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data"))]
+    files: PathBuf,
+}
+
+/// Event time that passes in a second.
+#[derive(Debug, Clone, Copy)]
+struct Speed(Duration);
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span = text.strip_suffix("/s").ok_or("expected a form like 1d/s or 6h/s")?;
+        let span = crate::config::parse_duration(span)?;
+        if span.is_zero() { Err("time would stand still".into()) } else { Ok(Self(span)) }
+    }
+}
+
+/// Plays the demo.
+pub fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let metrics = telemetry::start("warn,librdkafka=error")?;
+    let began = Instant::now();
+    say("Starting Kafka and ClickHouse (the first time they are fetched) …");
+    let stack_options = StackOptions { data: options.data.clone(), ..StackOptions::default() };
+    // On this thread, which lives as long as the process: the stack ends with it.
+    let stack = Stack::start(&std::env::current_exe()?, &stack_options)?;
+    let mut config = Config::load(None, &[])?;
+    config.kafka.brokers = stack.kafka()?.to_owned();
+    config.clickhouse.url = stack.clickhouse()?.to_owned();
+    config.http.listen = listen(options.port)?;
+    // Its requests are sent in order: no allowance for disorder (I3).
+    config.civic.tenant_allowance.insert(TENANT.to_owned(), Duration::ZERO);
+    config.api_keys.push(ApiKeyConfig {
+        key: Secret::from(KEY),
+        tenant: TENANT.to_owned(),
+        scopes: vec![Scope::Ingest, Scope::Read],
+    });
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(play(options, &config, metrics, began))?;
+    drop(stack);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The port wished for, or a free one.
+fn listen(port: u16) -> std::io::Result<SocketAddr> {
+    let wished = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    wished.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?.local_addr()
+}
+
+async fn play(
+    options: &Options,
+    config: &Config,
+    metrics: PrometheusHandle,
+    began: Instant,
+) -> Result<(), Failure> {
+    let log = Log::new(&config.kafka);
+    topics::create(&log).await?;
+    sink::migrate(&config.clickhouse).await?;
+    let shutdown = CancellationToken::new();
+    let running = role::start(config, &Role::ALL, metrics, shutdown.clone()).await?;
+    let url = format!("http://{}", running.address());
+    let mut roles = tokio::spawn(running.wait());
+    let show = async {
+        send(options, &url).await?;
+        caught_up(&log).await?;
+        say(&format!("Caught up {:.1} s after the start.\n", began.elapsed().as_secs_f64()));
+        findings::print(config, &url, &options.files).await?;
+        if !options.exit {
+            findings::print_hints(config, &url);
+            tokio::signal::ctrl_c().await?;
+        }
+        Ok::<(), Failure>(())
+    };
+    tokio::select! {
+        shown = show => {
+            shutdown.cancel();
+            roles.await??;
+            shown
+        }
+        // A role that ends is a fault: the demo must not stay up over a dead path.
+        ended = &mut roles => Ok(ended??),
+        _ = tokio::signal::ctrl_c(), if options.exit => {
+            shutdown.cancel();
+            Err("interrupted".into())
+        }
+    }
+}
+
+/// Sends the month through the API.
+async fn send(options: &Options, url: &str) -> Result<(), Failure> {
+    let requests = boston::requests(&options.files.join("2011-07_requests.csv"))?;
+    let steps = boston::steps(&requests);
+    let mut sender = Sender::new(url, KEY);
+    let bar = progress_bar(steps.len());
+    let pace = Pace::new(options.speed, steps.first().map_or(0, Step::at));
+    for step in &steps {
+        if pace.is_ahead(step.at()) {
+            sender.flush().await?;
+            pace.wait(step.at()).await;
+        }
+        sender.push(step).await?;
+        bar.inc(1);
+    }
+    sender.flush().await?;
+    bar.finish();
+    say(&format!(
+        "Sent {} reports and {} closings of July 2011, Boston.",
+        requests.len(),
+        steps.len() - requests.len()
+    ));
+    Ok(())
+}
+
+fn progress_bar(length: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("Sending  {bar:40} {pos}/{len} events  {per_sec}  {eta} left");
+    ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Holds the steps back so that event time passes at the wished speed.
+struct Pace {
+    speed: Option<Speed>,
+    first: Millis,
+    began: Instant,
+}
+
+impl Pace {
+    fn new(speed: Option<Speed>, first: Millis) -> Self {
+        Self { speed, first, began: Instant::now() }
+    }
+
+    fn left(&self, at: Millis) -> Option<Duration> {
+        let Speed(speed) = self.speed?;
+        let seconds = (at - self.first) as f64 / speed.as_millis() as f64;
+        Duration::from_secs_f64(seconds.max(0.0)).checked_sub(self.began.elapsed())
+    }
+
+    fn is_ahead(&self, at: Millis) -> bool {
+        // In steps of what the eye can follow, so that batches stay batches.
+        self.left(at).is_some_and(|left| left > Duration::from_millis(100))
+    }
+
+    async fn wait(&self, at: Millis) {
+        if let Some(left) = self.left(at) {
+            tokio::time::sleep(left).await;
+        }
+    }
+}
+
+/// Waits until the workers have folded all that was sent, and the sink has written all that follows from it.
+async fn caught_up(log: &Log) -> Result<(), Failure> {
+    let log = log.clone();
+    tokio::task::spawn_blocking(move || {
+        lag::wait_until_read(&log, &worker::group("civic"), "civic")?;
+        for topic in topics::all().iter().filter(|topic| topic.table.is_some()) {
+            lag::wait_until_read(&log, sink::GROUP, &topic.name)?;
+        }
+        Ok(())
+    })
+    .await?
+}
+
+fn say(line: &str) {
+    // Beside the progress bar, findings are the product: they go to standard output.
+    let mut out = std::io::stdout();
+    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let (Err(error), true) = (written, std::io::stderr().is_terminal()) {
+        eprintln!("tidewatch: {error}");
+    }
+}

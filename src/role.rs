@@ -1,0 +1,159 @@
+//! The roles of a process: `ingest`, `process`, `sink`, `serve`, or all of them in one.
+//!
+//! Every process has one HTTP listener: health and metrics, and the routes of its roles. When a part ends, by a
+//! fault or a panic, the whole process drains and ends with an error: none lives on doing nothing.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use clap::ValueEnum;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::http::{Health, Server, ServerError};
+use crate::ingest::{Ingest, IngestError};
+use crate::log::Log;
+use crate::sink::{self, SinkError};
+use crate::{serve, worker};
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// HTTP in: validates, and appends to the family topics.
+    Ingest,
+    /// Folds family topics into derived topics.
+    Process,
+    /// Writes derived topics to the stores.
+    Sink,
+    /// HTTP out: the read API.
+    Serve,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Ingest, Self::Process, Self::Sink, Self::Serve];
+}
+
+/// Why a process can't start or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum RoleError {
+    /// The listener.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The way in.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// The way out.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// A part ended that should not.
+    #[error("{part} ended unexpectedly: {reason}")]
+    Ended {
+        /// Which part.
+        part: &'static str,
+        /// How.
+        reason: String,
+    },
+}
+
+type Part = BoxFuture<'static, (&'static str, Result<(), RoleError>)>;
+
+/// A process at work.
+pub struct Running {
+    address: SocketAddr,
+    parts: FuturesUnordered<Part>,
+    shutdown: CancellationToken,
+}
+
+/// Starts the parts of `roles`; cancelling `shutdown` drains them. `metrics` is what `/metrics` shows.
+pub async fn start(
+    config: &Config,
+    roles: &[Role],
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+) -> Result<Running, RoleError> {
+    let log = Log::new(&config.kafka);
+    let health = Health::default();
+    let mut router = Router::new();
+    let mut way_in = None;
+    let parts = FuturesUnordered::new();
+    for role in roles {
+        match role {
+            Role::Ingest => {
+                let ingest = Ingest::start(config, &log, health.part("ingest"))?;
+                router = router.merge(ingest.router());
+                way_in = Some(ingest);
+            }
+            Role::Process => {
+                let family = worker::civic(&config.civic);
+                let (process, log) = (config.process.clone(), log.clone());
+                let (readiness, shutdown) = (health.part("process"), shutdown.clone());
+                let thread = tokio::task::spawn_blocking(move || {
+                    worker::run(&family, &log, &process, &readiness, &shutdown);
+                    Ok(())
+                });
+                parts.push(part("process", thread));
+            }
+            Role::Sink => {
+                let (config, log) = (config.clone(), log.clone());
+                let (readiness, shutdown) = (health.part("sink"), shutdown.clone());
+                let task =
+                    tokio::spawn(async move { Ok(sink::run(&config, &log, readiness, shutdown).await?) });
+                parts.push(part("sink", task));
+            }
+            Role::Serve => router = router.merge(serve::router(config)),
+        }
+    }
+    let server = Server::bind(config.http.listen).await?;
+    let address = server.address();
+    let router = router.merge(health.router(metrics));
+    let stop = shutdown.clone();
+    let task = tokio::spawn(async move {
+        server.run(router, stop).await?;
+        // Only now has the last request been answered.
+        if let Some(ingest) = way_in {
+            ingest.stop().await?;
+        }
+        Ok(())
+    });
+    parts.push(part("http", task));
+    Ok(Running { address, parts, shutdown })
+}
+
+/// A part whose panic is an error like any other.
+fn part(name: &'static str, task: tokio::task::JoinHandle<Result<(), RoleError>>) -> Part {
+    Box::pin(async move {
+        let ended = task
+            .await
+            .unwrap_or_else(|error| Err(RoleError::Ended { part: name, reason: error.to_string() }));
+        (name, ended)
+    })
+}
+
+impl Running {
+    /// Where the process listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until every part has ended. The first that ends makes the others drain; an error is the first one's.
+    pub async fn wait(mut self) -> Result<(), RoleError> {
+        let mut result = Ok(());
+        while let Some((name, ended)) = self.parts.next().await {
+            let ended = match ended {
+                Ok(()) if !self.shutdown.is_cancelled() => {
+                    Err(RoleError::Ended { part: name, reason: "without an error".into() })
+                }
+                ended => ended,
+            };
+            self.shutdown.cancel();
+            tracing::info!(part = name, "ended");
+            result = result.and(ended);
+        }
+        result
+    }
+}
