@@ -1,0 +1,133 @@
+//! The path of a report: opened, overdue, resolved; through the API, the log and the tables.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tidewatch::event::derived::Incident;
+
+use crate::expected;
+use crate::system::{KEY, OTHER_KEY, Process, System, eventually};
+
+fn seconds_from_now(seconds: i64) -> String {
+    (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string()
+}
+
+/// All roles, and a report that is due at `due`.
+async fn reported(due: &str, area: &str) -> (System, Process, String) {
+    let system = System::new("").await;
+    let all = system.start_ready("all", &[]).await;
+    let report = json!({ "description": "Broken bench", "area": area, "due_at": due, "department": "PARK" });
+    let (status, answer) = all.post(KEY, "/v1/reports", &report).await;
+    assert_eq!(status, 202, "{answer}");
+    let issue = answer["issue_id"].as_str().unwrap().to_owned();
+    (system, all, issue)
+}
+
+async fn incident(all: &Process, issue: &str) -> Option<Value> {
+    let (status, page) = all.get(KEY, &format!("/v1/incidents?subject={issue}")).await;
+    assert_eq!(status, 200, "{page}");
+    page["incidents"].as_array().unwrap().first().cloned()
+}
+
+async fn change(all: &Process, issue: &str, status: &str, at: &str) {
+    let body = json!({ "status": status, "occurred_at": at });
+    let (code, answer) = all.post(KEY, &format!("/v1/issues/{issue}/status"), &body).await;
+    assert_eq!(code, 202, "{answer}");
+}
+
+/// Nobody sends anything more: a mark moves the clock, and the breach fires. It carries its due time. A closing that
+/// comes late ends it, and one that was in time after all retracts it (I9).
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_breach_fires_in_silence_and_is_corrected() {
+    let due = seconds_from_now(2);
+    let (system, all, issue) = reported(&due, "Silent Hill").await;
+    let breach = eventually("the breach", async || incident(&all, &issue).await).await;
+    assert_eq!(breach["rule"], "sla_breach");
+    assert_eq!(
+        breach["started_at"].as_str().unwrap().parse::<Timestamp>().unwrap().as_millisecond(),
+        due.parse::<Timestamp>().unwrap().as_millisecond()
+    );
+    assert_eq!(breach["ended_at"], Value::Null);
+    assert_eq!(breach["attributes"]["department"], "PARK");
+
+    let late = seconds_from_now(0);
+    change(&all, &issue, "resolved", &late).await;
+    let ended =
+        eventually("its end", async || incident(&all, &issue).await.filter(|row| !row["ended_at"].is_null()));
+    assert_eq!(ended.await["id"], breach["id"]);
+
+    // It turns out that it was resolved before: opened again and resolved, both before the due time.
+    change(&all, &issue, "closed", &seconds_from_now(-60)).await;
+    eventually("the retraction", async || incident(&all, &issue).await.is_none().then_some(())).await;
+
+    let versions: Vec<Incident> = expected::committed(&system, "incidents")
+        .into_values()
+        .flatten()
+        .map(|(_, value)| expected::decode("incidents", &value))
+        .collect();
+    let retracted: Vec<bool> = versions.iter().map(|row| row.meta.retracted).collect();
+    assert_eq!(retracted, [false, false, true]);
+    assert!(versions.is_sorted_by_key(|row| row.meta.version));
+    assert_eq!(versions[2].meta.evidence.count, 3);
+    let references = &versions[2].meta.evidence.first;
+    let log = system.read_committed("civic");
+    for reference in references {
+        use rdkafka::message::Message;
+        let record =
+            log[&reference.partition].iter().find(|record| record.offset() == reference.offset).unwrap();
+        let event: tidewatch::event::civic::CivicEvent = expected::decode("civic", record.payload().unwrap());
+        assert_eq!(event.event_id, reference.event_id, "I8: the evidence names the records behind the row");
+    }
+}
+
+/// An issue's rows are its tenant's: another tenant sees nothing, and can't touch it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_sees_and_changes_only_its_own() {
+    let (system, all, issue) = reported(&seconds_from_now(-1), "Elm Street").await;
+    let breach = eventually("the breach", async || incident(&all, &issue).await).await;
+    let id = breach["id"].as_str().unwrap();
+    assert_eq!(all.get(KEY, &format!("/v1/incidents/{id}")).await.0, 200);
+    assert_eq!(all.get(OTHER_KEY, &format!("/v1/incidents/{id}")).await.0, 404);
+    let (_, page) = all.get(OTHER_KEY, "/v1/incidents").await;
+    assert_eq!(page["incidents"], json!([]));
+    assert_eq!(page["total"], 0);
+
+    let body = json!({ "id": "from-salem", "status": "closed" });
+    let (status, _) = all.post(OTHER_KEY, &format!("/v1/issues/{issue}/status"), &body).await;
+    assert_eq!(status, 202, "ids are not looked up at the door");
+    system.caught_up().await;
+    assert_eq!(incident(&all, &issue).await.unwrap()["ended_at"], Value::Null);
+    let letters = tidewatch::store::client(&system.config.clickhouse);
+    let reason: String = letters
+        .query("SELECT reason FROM dead_letters FINAL WHERE tenant = 'salem' AND event_id = 'from-salem'")
+        .fetch_one()
+        .await
+        .unwrap();
+    assert_eq!(reason, "unknown_id");
+}
+
+/// The same report and the same closing, sent again: the rows stay as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_repeats_are_recognised_by_their_event_ids() {
+    let system = System::new("").await;
+    let all = system.start_ready("all", &[]).await;
+    let opened = seconds_from_now(-3600);
+    let report = json!({ "id": "r1", "occurred_at": opened, "description": "Pothole", "department": "PWDx" });
+    let mut issues = Vec::new();
+    for _ in 0..2 {
+        let (_, answer) = all.post(KEY, "/v1/reports", &report).await;
+        issues.push(answer["issue_id"].as_str().unwrap().to_owned());
+        let closing = json!({ "id": "c1", "occurred_at": seconds_from_now(-60), "status": "closed" });
+        all.post(KEY, &format!("/v1/issues/{}/status", issues[0]), &closing).await;
+    }
+    assert_eq!(issues[0], issues[1]);
+    system.caught_up().await;
+    let (_, sla) = all.get(KEY, "/v1/sla?by=department").await;
+    assert_eq!(sla["rows"][0]["department"], "PWDx");
+    assert_eq!(sla["rows"][0]["default"]["closed"], 1);
+    assert_eq!(sla["rows"][0]["default"]["met"], 1);
+    assert_eq!(expected::committed(&system, "sla-metrics").into_values().flatten().count(), 1);
+    let metrics = reqwest::get(format!("{}/metrics", all.url)).await.unwrap().text().await.unwrap();
+    for line in ["outcome=\"folded\"} 2", "outcome=\"duplicate\"} 2"] {
+        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+    }
+}

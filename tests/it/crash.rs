@@ -1,0 +1,116 @@
+//! Kill −9 at the worst moments: the log and the tables must not show it.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tidewatch::demo::boston::{self, Request};
+use tidewatch::demo::sender::Sender;
+
+use crate::expected;
+use crate::system::{KEY, Process, System, eventually};
+
+fn requests() -> Vec<Request> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/2011-07_requests.csv");
+    boston::requests(&file).unwrap()
+}
+
+async fn send(url: &str, requests: &[Request], steps: std::ops::Range<usize>, sender: &mut Option<Sender>) {
+    let sender = sender.get_or_insert_with(|| Sender::new(url, KEY));
+    for step in &boston::steps(requests)[steps] {
+        sender.push(step).await.unwrap();
+    }
+    sender.flush().await.unwrap();
+}
+
+/// Waits until outputs lie in an open transaction, and kills the worker there. What proves the moment is the
+/// log after the kill: nobody is left to commit, and there are outputs behind the last stable offset.
+async fn kill_inside_a_transaction(system: &System, worker: Process) -> bool {
+    let open = || {
+        let topics = ["incidents", "sla-metrics"];
+        topics.iter().flat_map(|topic| system.bounds(topic)).any(|(stable, end)| stable < end)
+    };
+    eventually("outputs in an open transaction", async || open().then_some(())).await;
+    worker.kill();
+    open()
+}
+
+const KILLS: usize = 5;
+
+/// The month is sent while the worker is killed five times inside a transaction that holds outputs; then it is
+/// sent a second time. Neither shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_killed_workers_lose_and_repeat_nothing() {
+    let system = System::new("").await;
+    let ingest = system.start_ready("ingest", &[]).await;
+    let requests = requests();
+    let length = boston::steps(&requests).len();
+    let mut sender = None;
+    let mut kills = 0;
+    // Transactions stay open for longer than usual, so that there is an inside to hit.
+    let slow = ["process.commit_interval=700ms"];
+    for part in 0..KILLS {
+        send(&ingest.url, &requests, part * length / KILLS..(part + 1) * length / KILLS, &mut sender).await;
+        loop {
+            let worker = system.start("process", &slow);
+            if kill_inside_a_transaction(&system, worker).await {
+                kills += 1;
+                break;
+            }
+        }
+    }
+    println!("kills inside an open transaction that held outputs: {kills}");
+    let worker = system.start_ready("process", &[]).await;
+    send(&ingest.url, &requests, 0..length, &mut None).await;
+    system.folded().await;
+    assert!(worker.terminate().await.success());
+
+    let rows = expected::rows(&system);
+    for topic in ["incidents", "sla-metrics", "dead-letters"] {
+        expected::assert_exactly_once(&system, &rows, topic);
+    }
+    let aborted = |topic| -> usize {
+        let count =
+            |records: std::collections::BTreeMap<i32, Vec<_>>| records.values().map(Vec::len).sum::<usize>();
+        count(system.read_uncommitted(topic)) - count(system.read_committed(topic))
+    };
+    assert!(aborted("incidents") + aborted("sla-metrics") > 0, "the kills left no aborted output");
+    let (incidents, metrics) = expected::current(&rows);
+    let reported = |source: &str| source == "reported";
+    let breaches: Vec<_> = incidents.values().filter(|row| reported(&row.attributes["due_source"])).collect();
+    assert_eq!(breaches.len(), 1_864);
+    assert_eq!(breaches.iter().filter(|row| row.ended_at.is_none()).count(), 646);
+    let closed: Vec<_> = metrics.values().filter(|row| reported(row.due_source.as_str())).collect();
+    assert_eq!((closed.len(), closed.iter().filter(|row| row.met).count()), (7_511, 6_293));
+}
+
+/// The same month, while the sink is killed five times, each time with rows that it has read and not yet acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_killed_sinks_leave_the_tables_as_the_log() {
+    let system = System::new("").await;
+    let ingest = system.start_ready("ingest", &[]).await;
+    let worker = system.start_ready("process", &[]).await;
+    let requests = requests();
+    let length = boston::steps(&requests).len();
+    let clickhouse = tidewatch::store::client(&system.config.clickhouse);
+    let inserted = async || -> u64 {
+        let count = "SELECT count() FROM (SELECT id FROM incidents UNION ALL SELECT id FROM sla_metrics)";
+        clickhouse.query(count).fetch_one().await.unwrap()
+    };
+    let mut sender = None;
+    let began = Instant::now();
+    for part in 0..KILLS {
+        let before = inserted().await;
+        // Small batches that close by their size: the kill comes between two of many.
+        let sink = system.start("sink", &["sink.batch_rows=50"]);
+        send(&ingest.url, &requests, part * length / KILLS..(part + 1) * length / KILLS, &mut sender).await;
+        eventually("rows of this sink", async || (inserted().await > before).then_some(())).await;
+        sink.kill();
+    }
+    println!("sinks killed: {KILLS}, in {:.1} s", began.elapsed().as_secs_f64());
+    let sink = system.start_ready("sink", &[]).await;
+    system.folded().await;
+    assert!(worker.terminate().await.success());
+    system.caught_up().await;
+    expected::assert_tables_follow(&system, &expected::rows(&system)).await;
+    assert!(sink.terminate().await.success());
+}

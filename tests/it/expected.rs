@@ -1,0 +1,115 @@
+//! What the derived topics and the tables must hold: the fold of the family log, in memory.
+
+use std::collections::BTreeMap;
+
+use rdkafka::message::Message;
+use tidewatch::codec;
+use tidewatch::event::derived::{Incident, Row, SlaMetric};
+use tidewatch::event::id;
+use tidewatch::worker::{self, OutputRow};
+
+use crate::system::{self, System};
+
+/// Each partition's records, as (key, value).
+pub type Records = BTreeMap<i32, Vec<(Vec<u8>, Vec<u8>)>>;
+
+/// The rows that follow from the family log as far as the workers have committed it, in the order of the log.
+pub fn rows(system: &System) -> Vec<Row> {
+    let family = worker::civic(&system.config.civic);
+    let committed = system.committed(&worker::group(family.topic), family.topic);
+    let mut rows = Vec::new();
+    for (partition, messages) in system.read_committed(family.topic) {
+        let mut task = family.task(partition);
+        for message in messages.iter().filter(|message| message.offset() < committed[&partition]) {
+            task.process(family.read(message), &mut rows);
+        }
+    }
+    rows
+}
+
+/// What a derived topic must hold, record for record.
+pub fn records(rows: &[Row], topic: &str) -> Records {
+    let partitions = system::partitions(topic);
+    let mut records: Records = (0..partitions).map(|partition| (partition, Vec::new())).collect();
+    for row in rows.iter().filter(|row| row.topic() == topic) {
+        let partition = id::partition(id::murmur2(row.key()), partitions as u32);
+        records.get_mut(&partition).unwrap().push((row.key().to_vec(), row.encode().unwrap()));
+    }
+    records
+}
+
+/// What a derived topic holds, as a plain consumer reads it.
+pub fn committed(system: &System, topic: &str) -> Records {
+    let record = |message: &rdkafka::message::OwnedMessage| {
+        (message.key().unwrap_or_default().to_vec(), message.payload().unwrap().to_vec())
+    };
+    let read = system.read_committed(topic).into_iter();
+    read.map(|(partition, messages)| (partition, messages.iter().map(record).collect())).collect()
+}
+
+/// The read-committed sequence of `topic` is exactly the fold's: nothing lost, repeated or different.
+pub fn assert_exactly_once(system: &System, rows: &[Row], topic: &str) {
+    let (expected, found) = (records(rows, topic), committed(system, topic));
+    for (partition, expected) in &expected {
+        let found = &found[partition];
+        let differ = expected.iter().zip(found).position(|(a, b)| a != b);
+        assert!(
+            differ.is_none() && expected.len() == found.len(),
+            "{topic}/{partition}: {} records expected, {} found; they first differ at {differ:?}",
+            expected.len(),
+            found.len(),
+        );
+    }
+}
+
+/// The last version of each row that isn't retracted: (id, version), by table.
+pub fn current(rows: &[Row]) -> (BTreeMap<String, Incident>, BTreeMap<String, SlaMetric>) {
+    let (mut incidents, mut metrics) = (BTreeMap::new(), BTreeMap::new());
+    for row in rows {
+        match row.clone() {
+            Row::Incident(incident) => drop(incidents.insert(incident.meta.id.to_string(), incident)),
+            Row::SlaMetric(metric) => drop(metrics.insert(metric.meta.id.to_string(), metric)),
+            Row::DeadLetter(_) => {}
+        }
+    }
+    incidents.retain(|_, incident| !incident.meta.retracted);
+    metrics.retain(|_, metric| !metric.meta.retracted);
+    (incidents, metrics)
+}
+
+/// The tables' current views are the fold's, row for row.
+pub async fn assert_tables_follow(system: &System, rows: &[Row]) {
+    let clickhouse = tidewatch::store::client(&system.config.clickhouse);
+    let (incidents, metrics) = current(rows);
+    let found: Vec<(String, u64, String, Option<i64>)> = clickhouse
+        .query(
+            "SELECT toString(id), version, subject, toUnixTimestamp64Milli(ended_at) \
+             FROM incidents_current ORDER BY toString(id)",
+        )
+        .fetch_all()
+        .await
+        .unwrap();
+    let expected: Vec<_> = incidents
+        .into_iter()
+        .map(|(id, row)| (id, row.meta.version as u64, row.subject, row.ended_at))
+        .collect();
+    assert_eq!(found, expected, "incidents_current");
+    let found: Vec<(String, u64, bool, i64)> = clickhouse
+        .query(
+            "SELECT toString(id), version, toBool(met), toUnixTimestamp64Milli(resolved_at) \
+             FROM sla_metrics_current ORDER BY toString(id)",
+        )
+        .fetch_all()
+        .await
+        .unwrap();
+    let expected: Vec<_> = metrics
+        .into_iter()
+        .map(|(id, row)| (id, row.meta.version as u64, row.met, row.resolved_at))
+        .collect();
+    assert_eq!(found, expected, "sla_metrics_current");
+}
+
+/// A value of a derived topic, decoded.
+pub fn decode<T: serde::de::DeserializeOwned>(subject: &'static str, value: &[u8]) -> T {
+    codec::decode(subject, Some(value)).unwrap()
+}

@@ -1,0 +1,12 @@
+//! Integration tests on the real Kafka and ClickHouse, which they start themselves.
+//!
+//! A test makes a [`system::System`] of its own (topic prefix, database, ports), runs the roles as processes, and
+//! waits for conditions. An invariant is named by the test that proves it.
+
+mod civic;
+mod crash;
+mod demo;
+mod expected;
+mod input;
+mod operation;
+mod system;

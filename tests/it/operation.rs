@@ -1,0 +1,64 @@
+//! What an operator of the system sees: health, metrics, refusals at start, an orderly end.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::expected;
+use crate::system::{BINARY, KEY, System};
+
+/// Every role has the three routes, is ready when it works, and ends well on SIGTERM.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_role_tells_its_health_and_drains() {
+    let system = System::new("").await;
+    for role in ["ingest", "process", "sink", "serve"] {
+        let process = system.start_ready(role, &[]).await;
+        for (path, part) in [("/livez", ""), ("/readyz", ""), ("/metrics", "tidewatch_")] {
+            let response = reqwest::get(format!("{}{path}", process.url)).await.unwrap();
+            assert_eq!(response.status(), 200, "{role} {path}");
+            assert!(response.text().await.unwrap().contains(part), "{role} {path}");
+        }
+        let ended = process.terminate().await;
+        assert!(ended.success(), "{role}: {ended}");
+    }
+}
+
+/// SIGTERM right behind an acknowledged batch: all of it is folded by whoever comes next, none of it twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_sigterm_drains() {
+    let system = System::new("").await;
+    let ingest = system.start_ready("ingest", &[]).await;
+    let worker = system.start_ready("process", &["process.commit_interval=10s"]).await;
+    let due = "2024-01-02T00:00:00Z";
+    let report = |index: usize| {
+        json!({ "report": { "description": index.to_string(), "area": (index % 7).to_string(),
+            "occurred_at": "2024-01-01T00:00:00Z", "due_at": due } })
+    };
+    let events: Vec<_> = (0..500).map(report).collect();
+    let (status, _) = ingest.post(KEY, "/v1/civic", &json!({ "events": events })).await;
+    assert_eq!(status, 202);
+    assert!(worker.terminate().await.success());
+    assert!(ingest.terminate().await.success());
+    let next = system.start_ready("process", &[]).await;
+    system.folded().await;
+    assert!(next.terminate().await.success());
+    let rows = expected::rows(&system);
+    expected::assert_exactly_once(&system, &rows, "incidents");
+}
+
+/// A wrong setting ends the start, with its name, its value and what is allowed.
+#[test]
+fn a_wrong_setting_is_refused_at_start() {
+    for (arguments, parts) in [
+        (["process", "--set", "kafka.brokers=nowhere"], vec!["kafka.brokers", "nowhere", "host:port"]),
+        (["sink", "--set", "sink.batch_rows=0"], vec!["sink.batch_rows", "at least 1"]),
+        (["serve", "--set", "serve.speed=9"], vec!["serve"]),
+    ] {
+        let output = Command::new(BINARY).args(arguments).output().unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8(output.stderr).unwrap();
+        for part in parts {
+            assert!(text.contains(part), "{arguments:?}: {text}");
+        }
+    }
+}

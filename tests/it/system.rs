@@ -1,0 +1,284 @@
+//! One stack for all tests, and for each test a system of its own on it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::topic_partition_list::Offset;
+use tidewatch::config::Config;
+use tidewatch::log::{Log, lag, topics};
+use tidewatch::{sink, worker};
+use tidewatch_local::{Stack, StackOptions};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_tidewatch");
+/// The key of the tenant that sends in order.
+pub const KEY: &str = "key-of-boston";
+/// The key of a tenant with the default allowance.
+pub const OTHER_KEY: &str = "key-of-salem";
+/// A key that may only read.
+pub const READ_KEY: &str = "key-of-a-reader";
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The stack of this test run. It ends with the process, whatever way that ends.
+fn stack() -> &'static Stack {
+    static STACK: OnceLock<Stack> = OnceLock::new();
+    // The stack is a process of its own, bound to ours by a pipe, so it outlives the test that starts it.
+    STACK.get_or_init(|| {
+        Stack::start(Path::new(BINARY), &StackOptions::default()).expect("the local stack starts")
+    })
+}
+
+/// Polls until `condition` gives something; `what` names what was waited for in vain.
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A system of its own: topics, tables, settings.
+pub struct System {
+    pub config: Config,
+    pub log: Log,
+    file: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl System {
+    /// A system with its topics and tables; `settings` are lines of TOML beyond what it needs to be one.
+    pub async fn new(settings: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let file = folder.path().join("tidewatch.toml");
+        let (kafka, clickhouse) = (stack().kafka().unwrap(), stack().clickhouse().unwrap());
+        let text = format!(
+            r#"
+            kafka.brokers = "{kafka}"
+            kafka.prefix = "{name}."
+            clickhouse.url = "{clickhouse}"
+            clickhouse.database = "{name}"
+            sink.batch_age = "100ms"
+            civic.tenant_allowance = {{ boston = "0s" }}
+            {settings}
+            [[api_keys]]
+            key = "{KEY}"
+            tenant = "boston"
+            scopes = ["ingest", "read"]
+            [[api_keys]]
+            key = "{OTHER_KEY}"
+            tenant = "salem"
+            scopes = ["ingest", "read"]
+            [[api_keys]]
+            key = "{READ_KEY}"
+            tenant = "boston"
+            scopes = ["read"]
+            "#
+        );
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load(Some(&file), &[]).unwrap();
+        let log = Log::new(&config.kafka);
+        topics::create(&log).await.unwrap();
+        sink::migrate(&config.clickhouse).await.unwrap();
+        Self { config, log, file, _folder: folder }
+    }
+
+    /// Starts a role as a process, on a free port.
+    pub fn start(&self, role: &str, settings: &[&str]) -> Process {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        // Bound to this thread: a test that fails leaves nothing behind.
+        let mut command = Command::new(BINARY);
+        command.args(["local-part", &std::process::id().to_string(), "--", BINARY, role]);
+        command.arg("--config").arg(&self.file).arg("--set").arg(format!("http.listen=127.0.0.1:{port}"));
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        command.env("TIDEWATCH_LOG", "warn").stdin(Stdio::null());
+        let child = command.spawn().unwrap();
+        Process { child, url: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// Starts a role and waits until it is ready.
+    pub async fn start_ready(&self, role: &str, settings: &[&str]) -> Process {
+        let process = self.start(role, settings);
+        process.ready().await;
+        process
+    }
+
+    /// Waits until the workers have folded and the sink has written all that is in the log.
+    pub async fn caught_up(&self) {
+        self.folded().await;
+        let log = self.log.clone();
+        let wait = move || {
+            for topic in topics::all().iter().filter(|topic| topic.table.is_some()) {
+                lag::wait_until_read(&log, sink::GROUP, &topic.name).unwrap();
+            }
+        };
+        tokio::task::spawn_blocking(wait).await.unwrap();
+    }
+
+    /// Waits until the workers have folded all that is in the log.
+    pub async fn folded(&self) {
+        let log = self.log.clone();
+        let wait = move || lag::wait_until_read(&log, &worker::group("civic"), "civic").unwrap();
+        tokio::task::spawn_blocking(wait).await.unwrap();
+    }
+
+    /// A topic as a plain consumer reads it: each partition's committed records in order.
+    pub fn read_committed(&self, topic: &str) -> BTreeMap<i32, Vec<OwnedMessage>> {
+        self.read(topic, "read_committed")
+    }
+
+    /// A topic with what is not or never will be committed.
+    pub fn read_uncommitted(&self, topic: &str) -> BTreeMap<i32, Vec<OwnedMessage>> {
+        self.read(topic, "read_uncommitted")
+    }
+
+    fn read(&self, topic: &str, isolation: &str) -> BTreeMap<i32, Vec<OwnedMessage>> {
+        let consumer: BaseConsumer = self
+            .log
+            .consumer("reader")
+            .set("isolation.level", isolation)
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let name = self.log.name(topic);
+        let partitions = partitions(topic);
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition_offset(&name, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&list).unwrap();
+        let mut records: BTreeMap<i32, Vec<OwnedMessage>> =
+            (0..partitions).map(|p| (p, Vec::new())).collect();
+        let mut ended = 0;
+        let deadline = Instant::now() + PATIENCE;
+        while ended < partitions {
+            assert!(Instant::now() < deadline, "reading {name} takes too long");
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => records.get_mut(&message.partition()).unwrap().push(message.detach()),
+                Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+                Some(Err(error)) => panic!("{error}"),
+                None => {}
+            }
+        }
+        records
+    }
+
+    /// A group's committed offsets in a topic.
+    pub fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let consumer: BaseConsumer = self.log.consumer(group).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions(topic) {
+            list.add_partition(&self.log.name(topic), partition);
+        }
+        let committed = consumer.committed_offsets(list, Duration::from_secs(10)).unwrap();
+        let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
+        committed.elements().iter().map(|element| (element.partition(), offset(element.offset()))).collect()
+    }
+
+    /// (first offset that is not stable, end) of each partition: they differ while a transaction is open.
+    pub fn bounds(&self, topic: &str) -> Vec<(i64, i64)> {
+        let client = |isolation| -> BaseConsumer {
+            self.log.consumer("reader").set("isolation.level", isolation).create().unwrap()
+        };
+        let (committed, all) = (client("read_committed"), client("read_uncommitted"));
+        let name = self.log.name(topic);
+        let end = |client: &BaseConsumer, partition| {
+            client.fetch_watermarks(&name, partition, Duration::from_secs(10)).unwrap().1
+        };
+        (0..partitions(topic)).map(|partition| (end(&committed, partition), end(&all, partition))).collect()
+    }
+}
+
+/// How many partitions a topic has.
+pub fn partitions(topic: &str) -> i32 {
+    topics::all().iter().find(|t| t.name == topic).unwrap().partitions
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let log = self.log.clone();
+        let names: Vec<String> = topics::all().iter().map(|topic| log.name(&topic.name)).collect();
+        let (url, database) = (self.config.clickhouse.url.clone(), self.config.clickhouse.database.clone());
+        // A thread of its own: a test's runtime does not block. The data go with the stack in any case.
+        let clean = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let admin: AdminClient<DefaultClientContext> = log.client().create().unwrap();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                admin.delete_topics(&names, &AdminOptions::new()).await.unwrap();
+                let drop = format!("DROP DATABASE IF EXISTS {database}");
+                reqwest::Client::new().post(url).body(drop).send().await.unwrap().error_for_status().unwrap();
+            });
+        });
+        if clean.join().is_err() && !std::thread::panicking() {
+            panic!("a test's topics and tables could not be removed");
+        }
+    }
+}
+
+/// A role at work. It is killed when dropped.
+pub struct Process {
+    child: Child,
+    pub url: String,
+}
+
+impl Process {
+    pub async fn ready(&self) {
+        let url = format!("{}/readyz", self.url);
+        eventually("readiness", async || {
+            let response = reqwest::get(&url).await.ok()?;
+            response.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// SIGKILL: it can't tidy up.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and what it ended with.
+    pub async fn terminate(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        eventually("the end after SIGTERM", async || self.child.try_wait().unwrap()).await
+    }
+
+    pub async fn get(&self, key: &str, path: &str) -> (u16, serde_json::Value) {
+        let request = reqwest::Client::new().get(format!("{}{path}", self.url)).bearer_auth(key);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    pub async fn post(&self, key: &str, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
+        let request = reqwest::Client::new().post(format!("{}{path}", self.url)).bearer_auth(key).json(body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
