@@ -1,0 +1,30 @@
+# The recipes of the project; each is a line that calls cargo or the binary. `just` lists them.
+
+default:
+    @just --list
+
+# Play a real month through the whole path, on a stack of its own.
+demo *arguments:
+    cargo demo {{arguments}}
+
+# Kafka and ClickHouse without Docker, until Ctrl-C.
+local *arguments:
+    cargo local {{arguments}}
+
+# Say what this machine lacks.
+doctor:
+    cargo doctor
+
+# All tests, on a stack of their own.
+test *arguments:
+    cargo test {{arguments}}
+
+# What CI runs.
+ci:
+    .ci/run
+
+# Format, lint, document.
+check:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
