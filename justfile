@@ -28,3 +28,7 @@ check:
     cargo fmt --all
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# What a record costs, without Kafka.
+bench:
+    cargo bench --bench fold

@@ -7,6 +7,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::event::Millis;
+use crate::event::civic::{
+    Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, UNKNOWN_AREA, issue_id,
+};
 
 /// Why the file can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,33 @@ pub enum Step<'a> {
 }
 
 impl Step<'_> {
+    /// What `ingest` puts on the log for it, in the name of `tenant`: for tests and benches that need no door.
+    pub fn event(&self, tenant: &str) -> CivicEvent {
+        let (Self::Opened(request) | Self::Closed(request, _)) = *self;
+        let area = if request.area.is_empty() { UNKNOWN_AREA } else { &request.area };
+        let (event_id, body) = match self {
+            Self::Opened(_) => (
+                request.id.clone(),
+                Body::ReportSubmitted(ReportSubmitted {
+                    area: area.to_owned(),
+                    description: request.title.clone(),
+                    due_at: request.due_at,
+                    department: Some(request.department.clone()),
+                    address: Some(request.address.clone()),
+                    latitude: request.latitude,
+                    longitude: request.longitude,
+                    source: Some(request.source.clone()),
+                }),
+            ),
+            Self::Closed(..) => {
+                let issue_id = issue_id(tenant, area, &request.id);
+                let change = IssueStatusChanged { issue_id, status: IssueStatus::Closed };
+                (format!("{}/closed", request.id), Body::IssueStatusChanged(change))
+            }
+        };
+        CivicEvent { tenant: tenant.to_owned(), event_id, occurred_at: self.at(), body }
+    }
+
     /// When it happened.
     pub fn at(&self) -> Millis {
         match self {
@@ -184,38 +214,11 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::event::civic::{self, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted};
     use crate::event::derived::Row;
     use crate::operators::sla::Sla;
     use crate::stream::{FamilySettings, Outcome, Payload, Record, Task};
 
     const DAY: Millis = 86_400_000;
-
-    fn event(step: &Step<'_>) -> CivicEvent {
-        let (event_id, body) = match *step {
-            Step::Opened(request) => (request.id.clone(), Body::ReportSubmitted(report(request))),
-            Step::Closed(request, _) => {
-                let issue_id = civic::issue_id("boston", &report(request).area, &request.id);
-                let change = IssueStatusChanged { issue_id, status: IssueStatus::Closed };
-                (format!("{}/closed", request.id), Body::IssueStatusChanged(change))
-            }
-        };
-        CivicEvent { tenant: "boston".into(), event_id, occurred_at: step.at(), body }
-    }
-
-    fn report(request: &Request) -> ReportSubmitted {
-        let area = if request.area.is_empty() { civic::UNKNOWN_AREA } else { &request.area };
-        ReportSubmitted {
-            area: area.into(),
-            description: request.title.clone(),
-            due_at: request.due_at,
-            department: Some(request.department.clone()),
-            address: None,
-            latitude: None,
-            longitude: None,
-            source: None,
-        }
-    }
 
     /// The last version of each row that isn't retracted.
     fn current(rows: Vec<Row>) -> Vec<Row> {
@@ -250,7 +253,7 @@ mod tests {
                     append_time,
                     raw_key: None,
                     raw_value: None,
-                    payload: Payload::Event(event(step)),
+                    payload: Payload::Event(step.event("boston")),
                 };
                 assert_eq!(task.process(record, &mut rows), round);
             }

@@ -8,4 +8,4 @@ pub mod server;
 pub use auth::{ApiKeys, CanIngest, CanRead, Tenant};
 pub use errors::ApiError;
 pub use health::{Health, Readiness};
-pub use server::{Server, ServerError, serve};
+pub use server::{Server, ServerError};

@@ -81,15 +81,6 @@ impl Server {
     }
 }
 
-/// Binds `listen` and serves `router` until `shutdown`: see [`Server`].
-pub async fn serve(
-    listen: SocketAddr,
-    router: Router,
-    shutdown: CancellationToken,
-) -> Result<(), ServerError> {
-    Server::bind(listen).await?.run(router, shutdown).await
-}
-
 /// A router as it is served: unknown routes, wrong methods and panics answer with the API's error
 /// body, and each request is measured. (Apart from [`Server`] for tests without a socket.)
 pub fn complete(router: Router) -> Router {

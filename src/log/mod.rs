@@ -24,11 +24,6 @@ impl Log {
         format!("{}{name}", self.config.prefix)
     }
 
-    /// The topic's name without this system's prefix.
-    pub fn local_name<'a>(&self, name: &'a str) -> &'a str {
-        name.strip_prefix(self.config.prefix.as_str()).unwrap_or(name)
-    }
-
     /// Settings that every client shares.
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();

@@ -101,11 +101,6 @@ impl<O: Operator> Task<O> {
         Self { operator, settings, position, keys, aliases, wakes }
     }
 
-    /// The partition's clock: the highest append time so far.
-    pub fn clock(&self) -> Millis {
-        self.position.clock
-    }
-
     /// The settings in force, as the last mark named them.
     pub fn settings_version(&self) -> i64 {
         self.position.settings_version
@@ -153,11 +148,10 @@ impl<O: Operator> Task<O> {
 
     fn fold(&mut self, event: &O::Event, rows: &mut Vec<O::Row>) -> Result<Outcome, Refusal> {
         let (event_time, append_time) = (event.event_time(), self.position.append_time);
-        if event_time.saturating_sub(append_time) > FamilySettings::FUTURE_LIMIT {
-            return Err(Refusal {
-                reason: "future_event",
-                message: format!("its time is {} ms ahead of its append time", event_time - append_time),
-            });
+        let ahead = event_time.saturating_sub(append_time);
+        if ahead > FamilySettings::FUTURE_LIMIT {
+            let message = format!("its time is {ahead} ms ahead of its append time");
+            return Err(Refusal { reason: "future_event", message });
         }
         let key = self.resolve(event)?;
         let tenant = event.tenant();
