@@ -65,7 +65,7 @@ pub struct KafkaConfig {
     pub prefix: String,
     /// Replicas of the topics that are created.
     pub replication: i32,
-    /// Further settings of librdkafka, by their own names (TLS, SASL …).
+    /// Further settings of librdkafka, by their own names (TLS, SASL …); in a file only, for the names have dots.
     #[serde(default)]
     pub client: BTreeMap<String, Secret>,
 }
@@ -268,6 +268,9 @@ impl Config {
                 self.kafka.brokers.clone(),
                 "expected host:port, several with commas between",
             );
+        }
+        if self.kafka.replication < 1 {
+            return refuse("kafka.replication", self.kafka.replication.to_string(), "expected at least 1");
         }
         let prefix_is_legal =
             self.kafka.prefix.len() <= 100 && self.kafka.prefix.chars().all(is_topic_character);

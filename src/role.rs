@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use clap::ValueEnum;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +76,9 @@ pub async fn start(
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> Result<Running, RoleError> {
+    // First: a process that can't listen must not take partitions.
+    let server = Server::bind(config.http.listen).await?;
+    let address = server.address();
     let log = Log::new(&config.kafka);
     let health = Health::default();
     let mut router = Router::new();
@@ -84,7 +87,9 @@ pub async fn start(
     for role in roles {
         match role {
             Role::Ingest => {
-                let ingest = Ingest::start(config, &log, health.part("ingest"))?;
+                let started = Ingest::start(config, &log, health.part("ingest"));
+                // The parts that run already must end, or the process would not.
+                let ingest = started.inspect_err(|_| shutdown.cancel())?;
                 router = router.merge(ingest.router());
                 way_in = Some(ingest);
             }
@@ -105,11 +110,13 @@ pub async fn start(
                     tokio::spawn(async move { Ok(sink::run(&config, &log, readiness, shutdown).await?) });
                 parts.push(part("sink", task));
             }
-            Role::Serve => router = router.merge(serve::router(config)),
+            Role::Serve => {
+                router = router.merge(serve::router(config));
+                let watch = serve::watch(config.clone(), health.part("serve"), shutdown.clone());
+                parts.push(part("serve", tokio::spawn(watch.map(Ok))));
+            }
         }
     }
-    let server = Server::bind(config.http.listen).await?;
-    let address = server.address();
     let router = router.merge(health.router(metrics));
     let stop = shutdown.clone();
     let task = tokio::spawn(async move {

@@ -2,25 +2,22 @@
 
 pub mod boston;
 mod findings;
+mod playback;
 pub mod sender;
 
 use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use boston::Step;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use metrics_exporter_prometheus::PrometheusHandle;
-use sender::Sender;
+use playback::Speed;
 use tidewatch_local::{Stack, StackOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ApiKeyConfig, Config, Scope, Secret};
-use crate::event::Millis;
 use crate::log::{Log, lag, topics};
 use crate::role::{self, Role};
 use crate::{sink, telemetry, worker};
@@ -50,20 +47,6 @@ pub struct Options {
     /// The folder with the city's files.
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data"))]
     files: PathBuf,
-}
-
-/// Event time that passes in a second.
-#[derive(Debug, Clone, Copy)]
-struct Speed(Duration);
-
-impl FromStr for Speed {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let span = text.strip_suffix("/s").ok_or("expected a form like 1d/s or 6h/s")?;
-        let span = crate::config::parse_duration(span)?;
-        if span.is_zero() { Err("time would stand still".into()) } else { Ok(Self(span)) }
-    }
 }
 
 /// Plays the demo.
@@ -111,12 +94,17 @@ async fn play(
     let url = format!("http://{}", running.address());
     let mut roles = tokio::spawn(running.wait());
     let show = async {
-        send(options, &url).await?;
+        if options.speed.is_some() {
+            findings::print_hints(config, &url);
+        }
+        playback::send(&options.files, options.speed, &url).await?;
         caught_up(&log).await?;
         say(&format!("Caught up {:.1} s after the start.\n", began.elapsed().as_secs_f64()));
         findings::print(config, &url, &options.files).await?;
         if !options.exit {
-            findings::print_hints(config, &url);
+            if options.speed.is_none() {
+                findings::print_hints(config, &url);
+            }
             tokio::signal::ctrl_c().await?;
         }
         Ok::<(), Failure>(())
@@ -132,66 +120,6 @@ async fn play(
         _ = tokio::signal::ctrl_c(), if options.exit => {
             shutdown.cancel();
             Err("interrupted".into())
-        }
-    }
-}
-
-/// Sends the month through the API.
-async fn send(options: &Options, url: &str) -> Result<(), Failure> {
-    let requests = boston::requests(&options.files.join("2011-07_requests.csv"))?;
-    let steps = boston::steps(&requests);
-    let mut sender = Sender::new(url, KEY);
-    let bar = progress_bar(steps.len());
-    let pace = Pace::new(options.speed, steps.first().map_or(0, Step::at));
-    for step in &steps {
-        if pace.is_ahead(step.at()) {
-            sender.flush().await?;
-            pace.wait(step.at()).await;
-        }
-        sender.push(step).await?;
-        bar.inc(1);
-    }
-    sender.flush().await?;
-    bar.finish();
-    say(&format!(
-        "Sent {} reports and {} closings of July 2011, Boston.",
-        requests.len(),
-        steps.len() - requests.len()
-    ));
-    Ok(())
-}
-
-fn progress_bar(length: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("Sending  {bar:40} {pos}/{len} events  {per_sec}  {eta} left");
-    ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// Holds the steps back so that event time passes at the wished speed.
-struct Pace {
-    speed: Option<Speed>,
-    first: Millis,
-    began: Instant,
-}
-
-impl Pace {
-    fn new(speed: Option<Speed>, first: Millis) -> Self {
-        Self { speed, first, began: Instant::now() }
-    }
-
-    fn left(&self, at: Millis) -> Option<Duration> {
-        let Speed(speed) = self.speed?;
-        let seconds = (at - self.first) as f64 / speed.as_millis() as f64;
-        Duration::from_secs_f64(seconds.max(0.0)).checked_sub(self.began.elapsed())
-    }
-
-    fn is_ahead(&self, at: Millis) -> bool {
-        // In steps of what the eye can follow, so that batches stay batches.
-        self.left(at).is_some_and(|left| left > Duration::from_millis(100))
-    }
-
-    async fn wait(&self, at: Millis) {
-        if let Some(left) = self.left(at) {
-            tokio::time::sleep(left).await;
         }
     }
 }

@@ -8,14 +8,21 @@ pub mod parameters;
 pub mod queries;
 pub mod sla;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::FromRef;
 use axum::routing::get;
 use clickhouse::Client;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::event::Millis;
-use crate::http::ApiKeys;
+use crate::http::{ApiKeys, Readiness};
+use crate::store;
+
+/// How often ClickHouse is asked whether it is there, and how long it may take to say so.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What the routes share.
 #[derive(Clone)]
@@ -27,6 +34,22 @@ pub struct Shared {
 impl FromRef<Shared> for ApiKeys {
     fn from_ref(shared: &Shared) -> Self {
         shared.keys.clone()
+    }
+}
+
+/// Says whether ClickHouse answers, until `shutdown`.
+pub async fn watch(config: Config, readiness: Readiness, shutdown: CancellationToken) {
+    let client = queries::client(&config.clickhouse);
+    while !shutdown.is_cancelled() {
+        match tokio::time::timeout(LOOK, client.query("SELECT 1").fetch_one::<u8>()).await {
+            Ok(Ok(_)) => readiness.set(true, "ClickHouse answers"),
+            Ok(Err(error)) => readiness.set(false, format!("ClickHouse: {}", store::describe(&error))),
+            Err(_) => readiness.set(false, "ClickHouse does not answer"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = shutdown.cancelled() => {}
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an operator of the system sees: health, metrics, refusals at start, an orderly end.
 
+use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::json;
@@ -44,6 +45,18 @@ async fn i5_sigterm_drains() {
     assert!(next.terminate().await.success());
     let rows = expected::rows(&system);
     expected::assert_exactly_once(&system, &rows, "incidents");
+}
+
+/// A process that can't listen ends, and names the address; it doesn't live on with partitions that nobody sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_ends_the_start() {
+    let system = System::new("").await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("http.listen={}", taken.local_addr().unwrap());
+    for role in ["process", "sink", "all"] {
+        let ended = system.start(role, &[&listen]).ended().await;
+        assert!(!ended.success(), "{role}: {ended}");
+    }
 }
 
 /// A wrong setting ends the start, with its name, its value and what is allowed.

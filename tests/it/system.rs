@@ -257,10 +257,15 @@ impl Process {
     }
 
     /// SIGTERM, and what it ended with.
-    pub async fn terminate(mut self) -> ExitStatus {
+    pub async fn terminate(self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        eventually("the end after SIGTERM", async || self.child.try_wait().unwrap()).await
+        self.ended().await
+    }
+
+    /// Waits for its end, and tells what it ended with.
+    pub async fn ended(mut self) -> ExitStatus {
+        eventually("the end of a process", async || self.child.try_wait().unwrap()).await
     }
 
     pub async fn get(&self, key: &str, path: &str) -> (u16, serde_json::Value) {
