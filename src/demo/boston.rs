@@ -229,9 +229,12 @@ mod tests {
                 Row::SlaMetric(metric) => &metric.meta,
                 Row::DeadLetter(letter) => panic!("{letter:?}"),
             };
-            last.insert(meta.id, (meta.retracted, row));
+            let version = meta.version;
+            if let Some((former, ..)) = last.insert(meta.id, (version, meta.retracted, row)) {
+                assert!(former < version, "versions of a row grow, also within one offset");
+            }
         }
-        last.into_values().filter(|(retracted, _)| !retracted).map(|(_, row)| row).collect()
+        last.into_values().filter(|(_, retracted, _)| !retracted).map(|(.., row)| row).collect()
     }
 
     #[test]

@@ -299,6 +299,14 @@ mod tests {
     }
 
     #[test]
+    fn i3_a_timer_fires_before_the_record_that_moves_the_watermark_past_it() {
+        let mut log = Log::new(0);
+        let issue = log.open(1000, "1", 10, Some(100));
+        log.change(1000, issue, 300, IssueStatus::Closed);
+        assert_eq!(log.emitted(), ["+breach None", "+metric met=false", "+breach Some(300)"]);
+    }
+
+    #[test]
     fn i3_another_keys_records_do_not_make_it_late() {
         let mut log = Log::new(10);
         log.open(1000, "1", 10, Some(100));

@@ -11,15 +11,16 @@ fn seconds_from_now(seconds: i64) -> String {
     (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string()
 }
 
-/// All roles, and a report that is due at `due`.
-async fn reported(due: &str, area: &str) -> (System, Process, String) {
+/// All roles, and a report that is due in `seconds`: (…, its issue, when it is due).
+async fn reported(seconds: i64, area: &str) -> (System, Process, String, String) {
     let system = System::new("").await;
     let all = system.start_ready("all", &[]).await;
+    let due = seconds_from_now(seconds);
     let report = json!({ "description": "Broken bench", "area": area, "due_at": due, "department": "PARK" });
     let (status, answer) = all.post(KEY, "/v1/reports", &report).await;
     assert_eq!(status, 202, "{answer}");
     let issue = answer["issue_id"].as_str().unwrap().to_owned();
-    (system, all, issue)
+    (system, all, issue, due)
 }
 
 async fn incident(all: &Process, issue: &str) -> Option<Value> {
@@ -38,8 +39,8 @@ async fn change(all: &Process, issue: &str, status: &str, at: &str) {
 /// comes late ends it, and one that was in time after all retracts it (I9).
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_breach_fires_in_silence_and_is_corrected() {
-    let due = seconds_from_now(2);
-    let (system, all, issue) = reported(&due, "Silent Hill").await;
+    let (system, all, issue, due) = reported(3, "Silent Hill").await;
+    assert!(incident(&all, &issue).await.is_none(), "it is not due yet");
     let breach = eventually("the breach", async || incident(&all, &issue).await).await;
     insta::assert_json_snapshot!("incident", breach, {
         ".id" => "[id]", ".version" => "[version]", ".subject" => "[issue]", ".started_at" => "[due]",
@@ -83,7 +84,7 @@ async fn i3_a_breach_fires_in_silence_and_is_corrected() {
 /// An issue's rows are its tenant's: another tenant sees nothing, and can't touch it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_sees_and_changes_only_its_own() {
-    let (system, all, issue) = reported(&seconds_from_now(-1), "Elm Street").await;
+    let (system, all, issue, _) = reported(-1, "Elm Street").await;
     let breach = eventually("the breach", async || incident(&all, &issue).await).await;
     let id = breach["id"].as_str().unwrap();
     assert_eq!(all.get(KEY, &format!("/v1/incidents/{id}")).await.0, 200);
@@ -129,4 +130,37 @@ async fn i7_repeats_are_recognised_by_their_event_ids() {
     for line in ["outcome=\"folded\"} 2", "outcome=\"duplicate\"} 2"] {
         assert!(metrics.contains(line), "{line} is missing in {metrics}");
     }
+}
+
+/// Pages follow each other without a gap or a repeat, and corrections in between don't upset them.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_whole() {
+    let system = System::new("").await;
+    let all = system.start_ready("all", &[]).await;
+    // Some with equal times, so that the id has to decide.
+    let report = |index: usize| {
+        let due = seconds_from_now(-100 - index as i64 / 4);
+        json!({ "report": { "description": "x", "area": (index % 3).to_string(), "due_at": due } })
+    };
+    let events: Vec<Value> = (0..25).map(report).collect();
+    let (_, answer) = all.post(KEY, "/v1/civic", &json!({ "events": events })).await;
+    system.caught_up().await;
+    let (mut ids, mut times, mut cursor) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let (_, page) = all.get(KEY, &format!("/v1/incidents?limit=10{cursor}")).await;
+        assert_eq!(page["total"], 25);
+        for incident in page["incidents"].as_array().unwrap() {
+            ids.push(incident["id"].as_str().unwrap().to_owned());
+            times.push(incident["started_at"].as_str().unwrap().to_owned());
+        }
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+        let issue = answer["accepted"][ids.len()]["issue_id"].as_str().unwrap();
+        change(&all, issue, "closed", &seconds_from_now(0)).await;
+        system.caught_up().await;
+    }
+    assert!(times.is_sorted_by(|a, b| a >= b), "the newest first");
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 25);
 }

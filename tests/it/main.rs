@@ -9,4 +9,5 @@ mod demo;
 mod expected;
 mod input;
 mod operation;
+mod proxy;
 mod system;
