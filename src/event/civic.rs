@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Event, KeyReference, Millis, id};
+use super::{Event, Identity, Millis, id};
 
 /// The area of a report that names none.
 pub const UNKNOWN_AREA: &str = "unknown";
@@ -91,18 +91,18 @@ impl Event for CivicEvent {
         &self.tenant
     }
 
-    fn event_id(&self) -> &str {
-        &self.event_id
+    fn identity(&self) -> Identity<'_> {
+        Identity::Id(&self.event_id)
     }
 
     fn event_time(&self) -> Millis {
         self.occurred_at
     }
 
-    fn key(&self) -> KeyReference {
+    fn alias(&self) -> Option<String> {
         match &self.body {
-            Body::ReportSubmitted(report) => KeyReference::Key(key(&self.tenant, &report.area)),
-            Body::IssueStatusChanged(change) => KeyReference::Alias(alias(&self.tenant, change.issue_id)),
+            Body::ReportSubmitted(_) => None,
+            Body::IssueStatusChanged(change) => Some(alias(&self.tenant, change.issue_id)),
         }
     }
 }
