@@ -1,6 +1,5 @@
 //! What a record costs, without Kafka: reading its Avro, and folding it. `cargo bench --bench fold`.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use tidewatch::codec;
 use tidewatch::demo::boston;
 use tidewatch::event::civic::CivicEvent;
 use tidewatch::operators::sla::Sla;
-use tidewatch::stream::{FamilySettings, Payload, Record, Task};
+use tidewatch::stream::{FamilySettings, TestDriver};
 
 const DAY: i64 = 86_400_000;
 
@@ -20,10 +19,8 @@ fn events() -> Vec<CivicEvent> {
     boston::steps(&requests).iter().map(|step| step.event("boston")).collect()
 }
 
-fn task() -> Task<Sla> {
-    let settings =
-        FamilySettings { allowance: 0, tenant_allowance: BTreeMap::new(), duplicate_horizon: 30 * DAY };
-    Task::new(Sla { default_due: 3 * DAY }, settings, "civic", 0, 0)
+fn driver() -> TestDriver<Sla> {
+    TestDriver::new(Sla::default, FamilySettings { duplicate_horizon: 30 * DAY, ..FamilySettings::default() })
 }
 
 fn fold(criterion: &mut Criterion) {
@@ -41,17 +38,14 @@ fn fold(criterion: &mut Criterion) {
         });
     });
     group.bench_function("fold", |bencher| {
-        let fold = |events: Vec<CivicEvent>| {
-            let (mut task, mut rows) = (task(), Vec::new());
-            for (offset, event) in events.into_iter().enumerate() {
-                let append_time = 1_800_000_000_000 + offset as i64 / 4;
-                let payload = Payload::Event(event);
-                let record =
-                    Record { offset: offset as i64, append_time, raw_key: None, raw_value: None, payload };
-                task.process(record, &mut rows);
+        let fold = |events: Vec<(String, CivicEvent)>| {
+            let mut driver = driver();
+            for (index, (key, event)) in events.into_iter().enumerate() {
+                driver.append(&key, 1_800_000_000_000 + index as i64 / 4, event);
             }
-            rows
+            driver.take()
         };
+        let events: Vec<_> = events.iter().map(|event| (event.record_key(), event.clone())).collect();
         bencher.iter_batched(|| events.clone(), fold, BatchSize::LargeInput);
     });
     group.finish();

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -110,9 +110,21 @@ pub struct ProcessConfig {
     /// How long a transaction gathers, from the end of the last one.
     #[serde(deserialize_with = "duration")]
     pub commit_interval: Duration,
+    /// A transaction closes at so many rows.
+    pub commit_outputs: usize,
+    /// A transaction closes at so many bytes of rows.
+    pub commit_bytes: usize,
     /// Silence after which the group gives this worker's partitions to another.
     #[serde(deserialize_with = "duration")]
     pub session_timeout: Duration,
+    /// Workers in this process, each a thread with clients of its own.
+    pub threads: usize,
+    /// A folder for local copies of the state, which shorten a restart; without one the changelog alone is read.
+    #[serde(default)]
+    pub state_dir: Option<PathBuf>,
+    /// How often local copies are written; also when partitions are handed over, and at the end.
+    #[serde(deserialize_with = "duration")]
+    pub snapshot_interval: Duration,
 }
 
 /// Section `sink`.
@@ -141,6 +153,9 @@ pub struct CivicConfig {
     /// Disorder allowance of single tenants; `0s` declares ordered input.
     #[serde(default, deserialize_with = "durations")]
     pub tenant_allowance: BTreeMap<String, Duration>,
+    /// How long after it was resolved an issue still takes status changes; then it is final.
+    #[serde(deserialize_with = "duration")]
+    pub grace: Duration,
     /// How long event ids are remembered, in append time.
     #[serde(deserialize_with = "duration")]
     pub duplicate_horizon: Duration,
@@ -218,7 +233,11 @@ const DEFAULTS: &str = r#"
     [process]
     instance = "0"
     commit_interval = "100ms"
+    commit_outputs = 20000
+    commit_bytes = 16777216
     session_timeout = "10s"
+    threads = 1
+    snapshot_interval = "5m"
 
     [sink]
     batch_rows = 200000
@@ -228,6 +247,7 @@ const DEFAULTS: &str = r#"
 
     [civic]
     allowance = "1h"
+    grace = "30d"
     duplicate_horizon = "30d"
     default_due = "72h"
 "#;

@@ -94,14 +94,17 @@ pub async fn start(
                 way_in = Some(ingest);
             }
             Role::Process => {
-                let family = worker::civic(&config.civic);
-                let (process, log) = (config.process.clone(), log.clone());
-                let (readiness, shutdown) = (health.part("process"), shutdown.clone());
-                let thread = tokio::task::spawn_blocking(move || {
-                    worker::run(&family, &log, &process, &readiness, &shutdown);
-                    Ok(())
-                });
-                parts.push(part("process", thread));
+                for thread in 0..config.process.threads {
+                    let family = worker::civic(&config.civic);
+                    let (process, log) = (config.process.clone(), log.clone());
+                    let name = if thread == 0 { "process".to_owned() } else { format!("process-{thread}") };
+                    let (readiness, shutdown) = (health.part(&name), shutdown.clone());
+                    let worker = tokio::task::spawn_blocking(move || {
+                        worker::run(&family, &log, &process, thread, &readiness, &shutdown);
+                        Ok(())
+                    });
+                    parts.push(part("process", worker));
+                }
             }
             Role::Sink => {
                 let (config, log) = (config.clone(), log.clone());

@@ -104,10 +104,16 @@ impl PinnedSchema {
     /// A value, framed.
     pub fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
         let mut bytes = Vec::with_capacity(256);
+        self.encode_into(value, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Appends a value, framed.
+    pub fn encode_into<T: Serialize>(&self, value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         bytes.push(MAGIC);
         bytes.extend_from_slice(&self.id.to_be_bytes());
-        self.writer.write_ser(&mut bytes, value).map_err(|source| self.error(source))?;
-        Ok(bytes)
+        self.writer.write_ser(bytes, value).map_err(|source| self.error(source))?;
+        Ok(())
     }
 
     fn read<T>(

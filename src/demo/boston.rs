@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use crate::event::derived::Row;
     use crate::operators::sla::Sla;
-    use crate::stream::{FamilySettings, Outcome, Payload, Record, Task};
+    use crate::stream::{FamilySettings, Outcome, TestDriver};
 
     const DAY: Millis = 86_400_000;
 
@@ -227,7 +227,7 @@ mod tests {
             let meta = match &row {
                 Row::Incident(incident) => &incident.meta,
                 Row::SlaMetric(metric) => &metric.meta,
-                Row::DeadLetter(letter) => panic!("{letter:?}"),
+                Row::DeadLetter(_) | Row::LateEvent(_) => panic!("{row:?}"),
             };
             let version = meta.version;
             if let Some((former, ..)) = last.insert(meta.id, (version, meta.retracted, row)) {
@@ -241,26 +241,17 @@ mod tests {
     fn the_month_of_boston_folds_to_the_citys_figures() {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
         let requests = requests(&data.join("2011-07_requests.csv")).unwrap();
-        let settings =
-            FamilySettings { allowance: 0, tenant_allowance: BTreeMap::new(), duplicate_horizon: 30 * DAY };
-        let mut task = Task::new(Sla { default_due: 3 * DAY }, settings, "civic", 0, 0);
-        let mut rows = Vec::new();
+        let settings = FamilySettings { duplicate_horizon: 30 * DAY, ..FamilySettings::default() };
+        let mut driver = TestDriver::new(Sla::default, settings);
         let steps = steps(&requests);
         assert_eq!(steps.len(), 9_854 + 9_177);
         for round in [Outcome::Folded, Outcome::Duplicate] {
             for (index, step) in steps.iter().enumerate() {
-                let offset = index as i64;
-                let append_time = 1_800_000_000_000 + offset / 4;
-                let record = Record {
-                    offset,
-                    append_time,
-                    raw_key: None,
-                    raw_value: None,
-                    payload: Payload::Event(step.event("boston")),
-                };
-                assert_eq!(task.process(record, &mut rows), round);
+                let (event, append_time) = (step.event("boston"), 1_800_000_000_000 + index as i64 / 4);
+                assert_eq!(driver.append(&event.record_key(), append_time, event), round);
             }
         }
+        let rows = driver.take();
         let (mut closed, mut met, mut breaches, mut open) = (0, 0, 0, 0);
         let mut departments = BTreeSet::new();
         for row in current(rows) {

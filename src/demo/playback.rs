@@ -38,12 +38,13 @@ pub(super) async fn send(files: &Path, speed: Option<Speed>, url: &str) -> Resul
     let last_opened = requests.iter().map(|request| request.opened_at).max().unwrap_or(0);
     let mut pace = speed.map(|speed| Pace::new(speed, steps.first().map_or(0, Step::at)));
     for (sent, step) in steps.iter().enumerate() {
-        if let Some(pace) = pace.as_mut().filter(|_| step.at() <= last_opened)
-            && pace.is_ahead(step.at())
-        {
-            sender.flush().await?;
-            pace.wait(step.at()).await;
+        if let Some(pace) = pace.as_mut().filter(|_| step.at() <= last_opened) {
+            if pace.is_ahead(step.at()) {
+                sender.flush().await?;
+                pace.wait(step.at()).await;
+            }
             if let Some(day) = pace.next_day(step.at()) {
+                sender.flush().await?;
                 let breaches = findings::count_breaches(url, "").await?;
                 say(&format!("  {day:.10}  {sent:>6} events sent, {breaches:>5} breaches so far"));
             }

@@ -86,6 +86,24 @@ impl IssueStatus {
     }
 }
 
+impl CivicEvent {
+    /// The key of its record: the area's; a change of status knows only the issue.
+    pub fn record_key(&self) -> String {
+        match &self.body {
+            Body::ReportSubmitted(report) => key(&self.tenant, &report.area),
+            Body::IssueStatusChanged(change) => alias(&self.tenant, change.issue_id),
+        }
+    }
+
+    /// The hash that decides its partition: an issue's id carries that of the area's key.
+    pub fn route(&self) -> u32 {
+        match &self.body {
+            Body::ReportSubmitted(report) => id::murmur2(key(&self.tenant, &report.area).as_bytes()),
+            Body::IssueStatusChanged(change) => id::route(change.issue_id),
+        }
+    }
+}
+
 impl Event for CivicEvent {
     fn tenant(&self) -> &str {
         &self.tenant

@@ -16,6 +16,12 @@ pub struct RowMeta {
     pub version: i64,
     /// The row no longer holds; a later version may take that back.
     pub retracted: bool,
+    /// Nothing will change the row any more: its window or entity is finalised, and dropped from the state (I9).
+    #[serde(rename = "final", default)]
+    pub is_final: bool,
+    /// Of a retracted row: the row that has absorbed it.
+    #[serde(default)]
+    pub merged_into: Option<Uuid>,
     /// Whose it is.
     pub tenant: String,
     /// The key under which it was folded.
@@ -54,24 +60,6 @@ pub struct Evidence {
     pub first: Vec<RecordReference>,
     /// The last of them, in the order of the log; at most 24, none of which is in `first`.
     pub last: Vec<RecordReference>,
-}
-
-impl Evidence {
-    const FIRST: usize = 8;
-    const LAST: usize = 24;
-
-    /// Adds the next record behind the row.
-    pub fn push(&mut self, record: RecordReference) {
-        self.count += 1;
-        if self.first.len() < Self::FIRST {
-            self.first.push(record);
-            return;
-        }
-        if self.last.len() == Self::LAST {
-            self.last.remove(0);
-        }
-        self.last.push(record);
-    }
 }
 
 /// How grave an incident is.
@@ -176,11 +164,98 @@ pub struct DeadLetter {
     /// Why, in words.
     pub message: String,
     /// The record's key, as it was.
-    #[serde(with = "apache_avro::serde::bytes_opt")]
+    #[serde(with = "serde_bytes")]
     pub record_key: Option<Vec<u8>>,
     /// The record's value, as it was.
-    #[serde(with = "apache_avro::serde::bytes_opt")]
+    #[serde(with = "serde_bytes")]
     pub record_value: Option<Vec<u8>>,
+}
+
+/// A record that came after everything it would change had been finalised and dropped (I9), kept whole. Topic
+/// `late-events`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LateEvent {
+    /// Where it lies: topic.
+    pub topic: String,
+    /// Where it lies: partition.
+    pub partition: i32,
+    /// Where it lies: offset.
+    pub offset: i64,
+    /// When it was appended there.
+    pub append_time: Millis,
+    /// When it happened.
+    pub event_time: Millis,
+    /// Its tenant.
+    pub tenant: String,
+    /// Its event id; empty where it has none.
+    pub event_id: String,
+    /// The operator for which it came too late.
+    pub operator: String,
+    /// The record's key, as it was.
+    #[serde(with = "serde_bytes")]
+    pub record_key: Option<Vec<u8>>,
+    /// The record's value, as it was.
+    #[serde(with = "serde_bytes")]
+    pub record_value: Option<Vec<u8>>,
+}
+
+/// What became of a tenant's records in one hour of append time, in one partition (I7): `read` is the sum of the others.
+/// Topic `accounting`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounting {
+    /// The tenant; empty where records could not be read.
+    pub tenant: String,
+    /// Which operator counted.
+    pub operator: String,
+    /// The family topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// The beginning of the hour.
+    pub hour: Millis,
+    /// Orders the versions of the row.
+    pub version: i64,
+    /// Data records read.
+    pub read: i64,
+    /// Of them, folded.
+    pub folded: i64,
+    /// Of them, seen before.
+    pub duplicate: i64,
+    /// Of them, late.
+    pub late: i64,
+    /// Of them, not foldable.
+    pub dead_lettered: i64,
+}
+
+/// The end of what a task has written to a partition of a derived topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputEnd {
+    /// The derived topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// The offset behind the last row.
+    pub offset: i64,
+}
+
+/// How far a partition of a family topic has been folded. Topic `progress`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The family topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Which operator.
+    pub operator: String,
+    /// The next offset to be folded.
+    pub offset: i64,
+    /// The partition's clock: the highest append time folded.
+    pub clock: Millis,
+    /// The settings in force.
+    pub settings_version: i64,
+    /// Where what the worker wrote up to then ends: a reader that has come so far has seen all that follows from the log
+    /// up to `offset`.
+    pub outputs: Vec<OutputEnd>,
 }
 
 /// Something that goes to a derived topic.
@@ -192,6 +267,14 @@ pub enum Row {
     SlaMetric(SlaMetric),
     /// To `dead-letters`.
     DeadLetter(DeadLetter),
+    /// To `late-events`.
+    LateEvent(LateEvent),
+}
+
+impl From<LateEvent> for Row {
+    fn from(late_event: LateEvent) -> Self {
+        Self::LateEvent(late_event)
+    }
 }
 
 impl From<DeadLetter> for Row {

@@ -3,17 +3,16 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// The id of a derived row: a UUIDv8 over `parts`, usually tenant, what it is, key, and the event id
-/// of the first record to arrive. Parts are hashed with their lengths, so `("ab","c")` and
-/// `("a","bc")` differ.
-pub fn row(parts: &[&str]) -> Uuid {
-    Uuid::new_v8(hash(parts))
+/// The id of a derived row: a UUIDv8 over tenant, operator, key, and `parts`, usually the kind of the row and the
+/// event id of the first record to arrive. All are hashed with their lengths, so `("ab","c")` and `("a","bc")` differ.
+pub fn row(tenant: &str, operator: &str, key: &str, parts: &[&str]) -> Uuid {
+    Uuid::new_v8(hash([tenant, operator, key].iter().chain(parts)))
 }
 
-/// The id of a row that the public sends back: as [`row`], but the last four bytes are the murmur2
+/// The id of a row that the public sends back: a hash over `parts`, but the last four bytes are the murmur2
 /// hash of the key, so that it routes to its partition without a look-up ([`route`]).
 pub fn routed(parts: &[&str], key: &str) -> Uuid {
-    let mut bytes = hash(parts);
+    let mut bytes = hash(parts.iter());
     bytes[12..].copy_from_slice(&murmur2(key.as_bytes()).to_be_bytes());
     Uuid::new_v8(bytes)
 }
@@ -24,7 +23,7 @@ pub fn route(id: Uuid) -> u32 {
     u32::from_be_bytes([a, b, c, d])
 }
 
-fn hash(parts: &[&str]) -> [u8; 16] {
+fn hash<'a>(parts: impl Iterator<Item = &'a &'a str>) -> [u8; 16] {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());
@@ -103,7 +102,7 @@ mod tests {
 
     #[test]
     fn parts_are_separated() {
-        assert_ne!(row(&["ab", "c"]), row(&["a", "bc"]));
+        assert_ne!(row("t", "o", "k", &["ab", "c"]), row("t", "o", "k", &["a", "bc"]));
     }
 
     #[test]

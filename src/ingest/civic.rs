@@ -16,7 +16,6 @@ use super::gate::{Gate, Item, Submission};
 use crate::event::civic::{
     self, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, UNKNOWN_AREA,
 };
-use crate::event::{Event, KeyReference, id};
 use crate::http::{ApiError, CanIngest};
 
 /// The family's topic and the subject of its schema.
@@ -178,13 +177,7 @@ fn change(
 /// A report goes to the partition of its key. A change of status knows only the issue, whose id
 /// carries the hash of that same key.
 fn submission(event: CivicEvent, receipt: Receipt) -> Submission<CivicEvent, Receipt> {
-    let (key, route) = match event.key() {
-        KeyReference::Key(key) => {
-            let route = id::murmur2(key.as_bytes());
-            (key, route)
-        }
-        KeyReference::Alias(alias) => (alias, id::route(receipt.issue_id)),
-    };
+    let (key, route) = (event.record_key(), event.route());
     Submission { event, key, route, receipt }
 }
 
@@ -217,6 +210,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::event::id;
     use crate::ingest::body;
 
     const NOW: i64 = 1_309_500_000_000;

@@ -14,13 +14,13 @@ use super::Log;
 const REQUEST: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The end of a partition is an answer here, not an error to be logged.
-struct Quiet;
+/// The end of a partition is an answer to its client, not an error to be logged.
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
         if !matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
-            tracing::warn!(%error, reason, "reading how far a group has come");
+            tracing::warn!(%error, reason, "reading to the end of a partition");
         }
     }
 }

@@ -24,6 +24,11 @@ impl Log {
         format!("{}{name}", self.config.prefix)
     }
 
+    /// The other way round: what [`name`](Self::name) was made of.
+    pub fn plain_name<'n>(&self, name: &'n str) -> &'n str {
+        name.strip_prefix(&self.config.prefix).unwrap_or(name)
+    }
+
     /// Settings that every client shares.
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
@@ -43,7 +48,10 @@ impl Log {
             .set("acks", "all")
             .set("partitioner", "murmur2_random")
             .set("compression.type", "lz4")
-            .set("linger.ms", "2");
+            .set("linger.ms", "2")
+            // A dead letter is larger than the record that it keeps, which may be as large as a topic takes.
+            .set("message.max.bytes", "4194304")
+            .set("queue.buffering.max.messages", "1000000");
         client
     }
 

@@ -9,33 +9,52 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::event::Millis;
 use crate::event::civic::{
     Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, alias, issue_id,
 };
-use crate::event::derived::{DueSource, Evidence, Incident, Row, Severity, SlaMetric};
-use crate::stream::{Context, Operator, Refusal, Timer};
+use crate::event::derived::{DueSource, Incident, Row, RowMeta, Severity, SlaMetric};
+use crate::stream::{Context, Operator, Rejection, Trail};
 
 /// The rule's name in `incidents`.
 pub const RULE: &str = "sla_breach";
 
+/// The kind of the metric's row, beside [`RULE`].
+const METRIC: &str = "sla-metrics";
+
 /// How many status changes an issue may have: bounds an entry of the state.
 const CHANGES_LIMIT: usize = 256;
+
+const DAY: Millis = 86_400_000;
 
 /// The operator; its settings are the tenant's defaults.
 #[derive(Debug, Clone)]
 pub struct Sla {
     /// Due time of a report without one of its own, counted from its opening.
     pub default_due: Millis,
+    /// How long after it was resolved an issue still takes status changes; then its rows are final, and it is
+    /// dropped (I9).
+    pub grace: Millis,
+    /// How long after that a status change is told apart from one of an issue that never was.
+    pub memory: Millis,
+}
+
+impl Default for Sla {
+    /// As DESIGN, section 6, has them.
+    fn default() -> Self {
+        Self { default_due: 3 * DAY, grace: 30 * DAY, memory: 30 * DAY }
+    }
 }
 
 /// What is kept of an issue.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Issue {
-    id: Uuid,
-    report: ReportSubmitted,
+    area: String,
+    department: Option<String>,
+    title: String,
     /// Event id of the report: names the issue's rows.
     event_id: String,
     opened_at: Millis,
@@ -44,7 +63,7 @@ pub struct Issue {
     first_arrival: Millis,
     /// (event time, status), by event time, then by arrival.
     changes: Vec<(Millis, IssueStatus)>,
-    evidence: Evidence,
+    trail: Trail,
     /// The watermark has passed the due time.
     is_past_due: bool,
     /// What was last emitted, so that only changes are.
@@ -52,95 +71,124 @@ pub struct Issue {
     emitted_breach: Option<Breach>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Breach {
     ended_at: Option<Millis>,
 }
 
+/// What an issue waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Wait {
+    /// Its due time.
+    Due(Uuid),
+    /// The end of its grace.
+    Final(Uuid),
+    /// The time when not even its name is remembered.
+    Forgotten(Uuid),
+}
+
 impl Operator for Sla {
     type Event = CivicEvent;
+    type Name = Uuid;
     type Entry = Issue;
+    type Timer = Wait;
     type Row = Row;
 
     const NAME: &'static str = "sla";
     const VERSION: i32 = 1;
 
-    fn record(&self, context: &mut Context<'_, Self>, event: &CivicEvent) -> Result<(), Refusal> {
+    fn record(&self, context: &mut Context<'_, Self>, event: &CivicEvent) -> Result<(), Rejection> {
         match &event.body {
-            Body::ReportSubmitted(report) => {
-                self.open(context, event, report);
-                Ok(())
-            }
-            Body::IssueStatusChanged(change) => change_status(context, event, change),
+            Body::ReportSubmitted(report) => self.open(context, event, report),
+            Body::IssueStatusChanged(change) => self.change_status(context, event, change),
         }
     }
 
-    fn timer(&self, context: &mut Context<'_, Self>, timer: &Timer) {
-        if let Some(mut issue) = context.take(&timer.name) {
-            issue.is_past_due = true;
-            issue.emit_changes(context);
-            context.put(timer.name.clone(), issue);
+    fn timer(&self, context: &mut Context<'_, Self>, timer: &Wait, due: Millis) {
+        match timer {
+            Wait::Due(id) => {
+                if let Some(mut issue) = context.get(id).cloned() {
+                    issue.is_past_due = true;
+                    issue.emit_changes(context, *id);
+                    context.put(id, issue);
+                }
+            }
+            Wait::Final(id) => {
+                if let Some(issue) = context.get(id).cloned() {
+                    issue.emit_final(context, *id);
+                    context.remove(id);
+                    context.cancel_timer(&Wait::Due(*id));
+                    context.set_timer(&Wait::Forgotten(*id), due.saturating_add(self.memory));
+                }
+            }
+            Wait::Forgotten(id) => context.forget_alias(&alias(context.tenant(), *id)),
         }
     }
 }
 
 impl Sla {
-    fn open(&self, context: &mut Context<'_, Self>, event: &CivicEvent, report: &ReportSubmitted) {
+    fn open(
+        &self,
+        context: &mut Context<'_, Self>,
+        event: &CivicEvent,
+        report: &ReportSubmitted,
+    ) -> Result<(), Rejection> {
         let id = issue_id(context.tenant(), &report.area, &event.event_id);
-        let name = id.to_string();
-        if context.get(&name).is_some() {
-            return; // The same report again, after the horizon of duplicates: it says nothing new.
+        let alias = alias(context.tenant(), id);
+        if context.is_alias(&alias) {
+            // The same report again, after the horizon of duplicates: it says nothing new, or nothing any more.
+            return if context.get(&id).is_some() { Ok(()) } else { Err(Rejection::Late) };
         }
         let (due_at, due_source) = match report.due_at {
             Some(due_at) => (due_at, DueSource::Reported),
             None => (event.occurred_at.saturating_add(self.default_due), DueSource::Default),
         };
-        let mut evidence = Evidence::default();
-        evidence.push(context.reference(event));
-        context.alias(alias(context.tenant(), id));
-        context.set_timer(due_at, name.clone());
-        let issue = Issue {
-            id,
-            report: report.clone(),
+        let mut issue = Issue {
+            area: report.area.clone(),
+            department: report.department.clone(),
+            title: format!("Overdue: {}", first_line(&report.description)),
             event_id: event.event_id.clone(),
             opened_at: event.occurred_at,
             due_at,
             due_source,
             first_arrival: context.append_time(),
             changes: Vec::new(),
-            evidence,
+            trail: Trail::default(),
             is_past_due: false,
             emitted_metric: None,
             emitted_breach: None,
         };
-        context.put(name, issue);
+        context.witness(&mut issue.trail, event);
+        context.alias(&alias);
+        context.set_timer(&Wait::Due(id), due_at);
+        context.put(&id, issue);
+        Ok(())
     }
-}
 
-fn change_status(
-    context: &mut Context<'_, Sla>,
-    event: &CivicEvent,
-    change: &IssueStatusChanged,
-) -> Result<(), Refusal> {
-    let name = change.issue_id.to_string();
-    let issue = context
-        .get(&name)
-        .ok_or_else(|| Refusal { reason: "unknown_id", message: format!("there is no issue {name}") })?;
-    if issue.changes.len() >= CHANGES_LIMIT {
-        return Err(Refusal {
-            reason: "too_many_changes",
-            message: format!("issue {name} already has {CHANGES_LIMIT} status changes"),
-        });
-    }
-    let reference = context.reference(event);
-    if let Some(mut issue) = context.take(&name) {
+    fn change_status(
+        &self,
+        context: &mut Context<'_, Self>,
+        event: &CivicEvent,
+        change: &IssueStatusChanged,
+    ) -> Result<(), Rejection> {
+        let id = change.issue_id;
+        // Its name led here, so there was an issue.
+        let mut issue = context.get(&id).cloned().ok_or(Rejection::Late)?;
+        if issue.changes.len() >= CHANGES_LIMIT {
+            let message = format!("issue {id} already has {CHANGES_LIMIT} status changes");
+            return Err(Rejection::Refused { reason: "too_many_changes", message });
+        }
         let place = issue.changes.partition_point(|(at, _)| *at <= event.occurred_at);
         issue.changes.insert(place, (event.occurred_at, change.status));
-        issue.evidence.push(reference);
-        issue.emit_changes(context);
-        context.put(name, issue);
+        context.witness(&mut issue.trail, event);
+        issue.emit_changes(context, id);
+        match issue.resolved_at() {
+            Some(at) => context.set_timer(&Wait::Final(id), at.max(issue.due_at).saturating_add(self.grace)),
+            None => context.cancel_timer(&Wait::Final(id)),
+        }
+        context.put(&id, issue);
+        Ok(())
     }
-    Ok(())
 }
 
 impl Issue {
@@ -152,47 +200,70 @@ impl Issue {
     }
 
     /// Emits what differs from what was last emitted.
-    fn emit_changes(&mut self, context: &mut Context<'_, Sla>) {
+    fn emit_changes(&mut self, context: &mut Context<'_, Sla>, id: Uuid) {
         let resolved_at = self.resolved_at();
         if resolved_at != self.emitted_metric {
-            self.emit_metric(context, resolved_at);
+            // A retraction is the row as it last was, marked.
+            if let Some(at) = resolved_at.or(self.emitted_metric) {
+                self.emit_metric(context, id, at, |meta| meta.retracted = resolved_at.is_none());
+            }
             self.emitted_metric = resolved_at;
         }
         let in_time = resolved_at.is_some_and(|at| at <= self.due_at);
         let breach = (self.is_past_due && !in_time).then_some(Breach { ended_at: resolved_at });
         if breach != self.emitted_breach {
-            self.emit_breach(context, breach);
+            self.emit_breach(context, id, breach, |meta| meta.retracted = breach.is_none());
             self.emitted_breach = breach;
         }
     }
 
-    fn emit_metric(&self, context: &mut Context<'_, Sla>, resolved_at: Option<Millis>) {
-        let mut meta = context.row_meta("sla-metrics", &self.event_id, self.first_arrival, &self.evidence);
-        // A retraction is the row as it last was, marked.
-        let Some(at) = resolved_at.or(self.emitted_metric) else { return };
-        meta.retracted = resolved_at.is_none();
+    /// Emits what holds once more, as final.
+    fn emit_final(&self, context: &mut Context<'_, Sla>, id: Uuid) {
+        if let Some(at) = self.emitted_metric {
+            self.emit_metric(context, id, at, |meta| meta.is_final = true);
+        }
+        if self.emitted_breach.is_some() {
+            self.emit_breach(context, id, self.emitted_breach, |meta| meta.is_final = true);
+        }
+    }
+
+    fn emit_metric(
+        &self,
+        context: &mut Context<'_, Sla>,
+        id: Uuid,
+        resolved_at: Millis,
+        mark: impl FnOnce(&mut RowMeta),
+    ) {
+        let mut meta = context.row_meta(&[METRIC, &self.event_id], self.first_arrival, &self.trail);
+        mark(&mut meta);
         context.emit(Row::SlaMetric(SlaMetric {
             meta,
-            issue_id: self.id,
-            area: self.report.area.clone(),
-            department: self.report.department.clone(),
+            issue_id: id,
+            area: self.area.clone(),
+            department: self.department.clone(),
             opened_at: self.opened_at,
             due_at: self.due_at,
             due_source: self.due_source,
-            resolved_at: at,
-            resolution_ms: at.saturating_sub(self.opened_at).max(0),
-            met: at <= self.due_at,
+            resolved_at,
+            resolution_ms: resolved_at.saturating_sub(self.opened_at).max(0),
+            met: resolved_at <= self.due_at,
         }));
     }
 
-    fn emit_breach(&self, context: &mut Context<'_, Sla>, breach: Option<Breach>) {
-        let mut meta = context.row_meta(RULE, &self.event_id, self.first_arrival, &self.evidence);
-        meta.retracted = breach.is_none();
+    fn emit_breach(
+        &self,
+        context: &mut Context<'_, Sla>,
+        id: Uuid,
+        breach: Option<Breach>,
+        mark: impl FnOnce(&mut RowMeta),
+    ) {
+        let mut meta = context.row_meta(&[RULE, &self.event_id], self.first_arrival, &self.trail);
+        mark(&mut meta);
         let mut attributes = BTreeMap::from([
-            ("area".to_owned(), self.report.area.clone()),
+            ("area".to_owned(), self.area.clone()),
             ("due_source".to_owned(), self.due_source.as_str().to_owned()),
         ]);
-        if let Some(department) = &self.report.department {
+        if let Some(department) = &self.department {
             attributes.insert("department".to_owned(), department.clone());
         }
         context.emit(Row::Incident(Incident {
@@ -200,8 +271,8 @@ impl Issue {
             family: "civic".to_owned(),
             rule: RULE.to_owned(),
             severity: Severity::High,
-            subject: self.id.to_string(),
-            title: format!("Overdue: {}", first_line(&self.report.description)),
+            subject: id.to_string(),
+            title: self.title.clone(),
             started_at: self.due_at,
             ended_at: breach.and_then(|breach| breach.ended_at),
             attributes,
@@ -217,35 +288,21 @@ fn first_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::{FamilySettings, Outcome, Payload, Record, Task};
+    use crate::stream::{FamilySettings, Outcome, Payload, TestDriver};
 
     const HOUR: Millis = 3_600_000;
 
-    /// A task whose records are appended at times of the test's choice.
+    /// Issues of one area, at times of the test's choice.
     struct Log {
-        task: Task<Sla>,
-        offset: i64,
-        rows: Vec<Row>,
+        driver: TestDriver<Sla>,
+        count: u32,
     }
 
     impl Log {
         fn new(allowance: Millis) -> Self {
-            let settings = FamilySettings {
-                allowance,
-                tenant_allowance: BTreeMap::new(),
-                duplicate_horizon: 1000 * HOUR,
-            };
-            Self {
-                task: Task::new(Sla { default_due: 72 * HOUR }, settings, "civic", 0, 0),
-                offset: 0,
-                rows: Vec::new(),
-            }
-        }
-
-        fn append(&mut self, append_time: Millis, payload: Payload<CivicEvent>) -> Outcome {
-            let record = Record { offset: self.offset, append_time, raw_key: None, raw_value: None, payload };
-            self.offset += 1;
-            self.task.process(record, &mut self.rows)
+            let settings =
+                FamilySettings { allowance, duplicate_horizon: 1000 * HOUR, ..FamilySettings::default() };
+            Self { driver: TestDriver::new(Sla::default, settings), count: 0 }
         }
 
         fn open(&mut self, append_time: Millis, id: &str, at: Millis, due_at: Option<Millis>) -> Uuid {
@@ -261,30 +318,36 @@ mod tests {
             };
             let body = Body::ReportSubmitted(report);
             let event = CivicEvent { tenant: "t".into(), event_id: id.into(), occurred_at: at, body };
-            assert_eq!(self.append(append_time, Payload::Event(event)), Outcome::Folded);
+            assert_eq!(self.driver.append("t/a", append_time, event), Outcome::Folded);
             issue_id("t", "a", id)
         }
 
         fn change(&mut self, append_time: Millis, issue: Uuid, at: Millis, status: IssueStatus) -> Outcome {
             let body = Body::IssueStatusChanged(IssueStatusChanged { issue_id: issue, status });
-            let event_id = format!("change-{}", self.offset);
+            self.count += 1;
+            let event_id = format!("change-{}", self.count);
             let event = CivicEvent { tenant: "t".into(), event_id, occurred_at: at, body };
-            self.append(append_time, Payload::Event(event))
+            self.driver.append("t/x", append_time, event)
         }
 
         fn mark(&mut self, append_time: Millis) {
-            assert_eq!(self.append(append_time, Payload::Mark { settings_version: 0 }), Outcome::Mark);
+            self.driver.mark(append_time);
         }
 
         /// What has been emitted since the last look: `+breach`, `-metric` …, with its end.
         fn emitted(&mut self) -> Vec<String> {
-            let sign = |retracted| if retracted { '-' } else { '+' };
-            let show = |row: Row| match row {
-                Row::Incident(row) => format!("{}breach {:?}", sign(row.meta.retracted), row.ended_at),
-                Row::SlaMetric(row) => format!("{}metric met={}", sign(row.meta.retracted), row.met),
-                Row::DeadLetter(row) => row.reason,
+            let sign = |meta: &RowMeta| match (meta.retracted, meta.is_final) {
+                (true, _) => '-',
+                (_, true) => '=',
+                _ => '+',
             };
-            self.rows.drain(..).map(show).collect()
+            let show = |row: Row| match row {
+                Row::Incident(row) => format!("{}breach {:?}", sign(&row.meta), row.ended_at),
+                Row::SlaMetric(row) => format!("{}metric met={}", sign(&row.meta), row.met),
+                Row::DeadLetter(row) => row.reason,
+                Row::LateEvent(row) => format!("late {}", row.event_id),
+            };
+            self.driver.take().into_iter().map(show).collect()
         }
     }
 
@@ -366,8 +429,8 @@ mod tests {
                 log.change(1000, issue, at, status);
             }
             log.mark(2000);
-            let last =
-                |wanted: &str| log.rows.iter().rev().find(|row| format!("{row:?}").contains(wanted)).cloned();
+            let rows = log.driver.take();
+            let last = |wanted: &str| rows.iter().rev().find(|row| format!("{row:?}").contains(wanted));
             assert!(
                 matches!(last("SlaMetric"), Some(Row::SlaMetric(row)) if row.resolved_at == 95 && !row.met)
             );
@@ -385,7 +448,25 @@ mod tests {
             assert_eq!(log.change(1000, issue, 20, IssueStatus::InProgress), Outcome::Folded);
         }
         assert_eq!(log.change(1000, issue, 30, IssueStatus::Closed), Outcome::DeadLettered);
-        assert_eq!(log.append(1000, Payload::Undecodable("torn".into())), Outcome::DeadLettered);
+        let torn = log.driver.append_payload(None, 1000, Payload::Undecodable("torn".into()));
+        assert_eq!(torn, Outcome::DeadLettered);
         assert_eq!(log.emitted(), ["unknown_id", "future_event", "too_many_changes", "undecodable"]);
+    }
+
+    #[test]
+    fn i9_an_issue_is_final_after_its_grace_and_what_comes_then_is_late() {
+        let mut log = Log::new(0);
+        let issue = log.open(1000, "1", 10, Some(100));
+        log.change(2000, issue, 300, IssueStatus::Closed);
+        assert_eq!(log.emitted(), ["+breach None", "+metric met=false", "+breach Some(300)"]);
+        log.mark(2000 + 30 * DAY);
+        assert!(log.emitted().is_empty(), "the watermark has reached the end of the grace, not passed it");
+        log.mark(2001 + 30 * DAY);
+        assert_eq!(log.emitted(), ["=metric met=false", "=breach Some(300)"]);
+        assert_eq!(log.change(2002 + 30 * DAY, issue, 400, IssueStatus::Open), Outcome::Late);
+        assert_eq!(log.emitted(), ["late change-2"]);
+        log.mark(2003 + 90 * DAY);
+        assert_eq!(log.change(2004 + 90 * DAY, issue, 400, IssueStatus::Open), Outcome::DeadLettered);
+        assert_eq!(log.emitted(), ["unknown_id"]);
     }
 }

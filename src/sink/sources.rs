@@ -61,7 +61,8 @@ pub async fn plan(
                 () = shutdown.cancelled() => return Ok(None),
             }
         };
-        let plan = Plan::new(newest(&topic.name, &topic.schema)?, table, &columns)?;
+        let subject = topic.schema.as_deref().unwrap_or(&topic.name);
+        let plan = Plan::new(newest(&topic.name, subject)?, table, &columns)?;
         let letters = newest(DEAD_LETTERS, DEAD_LETTERS)?;
         sources.push(Source { topic: log.name(&topic.name), local_topic: &topic.name, plan, letters });
     }

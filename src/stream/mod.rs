@@ -1,17 +1,33 @@
 //! The engine, without I/O: a task folds one partition of one family topic (I2).
 //!
-//! A [`Task`] is fed records in the order of the log, each with its append time. It keeps the
-//! partition's clock, each key's time (`time`), its timers (`timers`) and the ids seen lately, and calls the
-//! [`Operator`] when a record is to be folded or a timer fires. What comes back are rows. No Kafka, no
-//! tokio, no clock, no randomness in here: the same records give the same rows, which is what makes
-//! replay, backtest and exactly-once possible.
+//! A [`Task`] is fed records in the order of the log, each with its append time. It keeps the partition's clock, each
+//! key's time (`time`), its timers (`timers`) and what has been seen (`duplicates`), and calls the [`Operator`] when
+//! a record is to be folded or a timer fires. What comes back are rows. No Kafka, no tokio, no clock, no randomness in
+//! here: the same records give the same rows, which is what makes replay, backtest and exactly-once possible.
+//!
+//! State is kept in cells that can be taken back (`state`) and written down (`changelog`). [`Windowed`] makes an
+//! operator of an [`Aggregate`]; a [`TestDriver`] runs a task in memory.
 
+mod accounting;
+mod changelog;
+mod driver;
 mod duplicates;
+mod evidence;
 mod operator;
+mod small_map;
+mod state;
 mod task;
 mod time;
 mod timers;
+mod window;
+mod windowed;
 
-pub use operator::{Context, Operator, Refusal, Timer};
-pub use task::{Outcome, Payload, Record, Task};
+pub use accounting::{Counts, Outcome};
+pub use changelog::RestoreError;
+pub use driver::TestDriver;
+pub use evidence::Trail;
+pub use operator::{Context, ENTRY_LIMIT, Operator, Rejection};
+pub use task::{Payload, Record, Restore, Step, Task, Totals};
 pub use time::{FamilySettings, KeyTime};
+pub use window::{FixedWindows, SessionWindows, Window};
+pub use windowed::{Aggregate, Emission, WindowKind, Windowed, WindowedEntry};

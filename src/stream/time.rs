@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::Millis;
 
 /// What a family's time is measured by, the same for every partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct FamilySettings {
     /// Disorder allowance D.
     pub allowance: Millis,
@@ -26,7 +28,7 @@ impl FamilySettings {
 }
 
 /// The time of one key: how far its own records have brought it, and how long it has been silent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyTime {
     /// T: the highest min(event time, append time) of the key's records.
     pub stream_time: Millis,

@@ -1,74 +1,127 @@
-//! Event-time timers: per key in (due, name) order, and per partition one heap that knows which key
-//! has one due next in silence (I3, DESIGN section 4).
+//! Event-time timers: per key in (due, timer) order, and per partition one heap that knows which key has one due next
+//! in silence (I3, DESIGN section 4).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::small_map::SmallMap;
+use super::state::Slot;
 use super::time::KeyTime;
 use crate::event::Millis;
 
-/// The timers of one key.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct KeyTimers {
-    /// (due, name), waiting for the watermark.
-    pending: BTreeSet<(Millis, String)>,
-    /// (clock, due, name): set in the past, so they wait D of append time first; a loaded pair
-    /// (opened, closed) is not a breach.
-    deferred: BTreeSet<(Millis, Millis, String)>,
-    /// The key's earliest entry in the partition's heap that still counts.
-    wake: Option<Millis>,
+/// When a timer may fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TimerTime {
+    /// Its due time, in event time.
+    pub due: Millis,
+    /// The reading of the clock before which it waits: one that is set in the past waits D of append time first, so
+    /// that a loaded pair (opened, closed) is not a breach.
+    pub not_before: Option<Millis>,
 }
 
-impl KeyTimers {
-    /// Sets a timer, under the key's time as it stands.
-    pub fn set(&mut self, due: Millis, name: String, time: &KeyTime, allowance: Millis, clock: Millis) {
-        if due < time.watermark(allowance, clock) {
-            self.deferred.insert((clock.saturating_add(allowance), due, name));
-        } else {
-            self.pending.insert((due, name));
-        }
+/// The timers of one key.
+#[derive(Debug, Clone)]
+pub(super) struct KeyTimers<T> {
+    times: SmallMap<T, Slot<TimerTime>>,
+    /// (due, timer) of those that wait for the watermark alone.
+    pending: SmallMap<(Millis, T), ()>,
+    /// (clock, due, timer) of those that were set in the past.
+    deferred: Option<Box<BTreeSet<(Millis, Millis, T)>>>,
+}
+
+impl<T> Default for KeyTimers<T> {
+    fn default() -> Self {
+        Self { times: SmallMap::default(), pending: SmallMap::default(), deferred: None }
+    }
+}
+
+impl<T: Ord + Clone> KeyTimers<T> {
+    pub fn get(&self, timer: &T) -> Option<TimerTime> {
+        self.times.get(timer).map(|slot| slot.value)
     }
 
-    /// Takes the next timer that the watermark has strictly passed.
-    pub fn pop_due(&mut self, watermark: Millis, clock: Millis) -> Option<(Millis, String)> {
-        while self.deferred.first().is_some_and(|(wait, ..)| *wait <= clock) {
-            let (_, due, name) = self.deferred.pop_first()?;
-            self.pending.insert((due, name));
+    /// Sets, moves or cancels a timer; returns what it was.
+    pub fn put(&mut self, timer: &T, time: Option<Slot<TimerTime>>) -> Option<Slot<TimerTime>> {
+        let before = self.times.remove(timer);
+        match before.as_ref().map(|slot| slot.value) {
+            None => {}
+            Some(TimerTime { due, not_before: None }) => drop(self.pending.remove(&(due, timer.clone()))),
+            Some(TimerTime { due, not_before: Some(clock) }) => {
+                if let Some(deferred) = &mut self.deferred {
+                    deferred.remove(&(clock, due, timer.clone()));
+                }
+                self.deferred.take_if(|deferred| deferred.is_empty());
+            }
         }
-        if self.pending.first()?.0 < watermark { self.pending.pop_first() } else { None }
+        if let Some(slot) = time {
+            match slot.value {
+                TimerTime { due, not_before: None } => drop(self.pending.insert((due, timer.clone()), ())),
+                TimerTime { due, not_before: Some(clock) } => {
+                    self.deferred.get_or_insert_default().insert((clock, due, timer.clone()));
+                }
+            }
+            self.times.insert(timer.clone(), slot);
+        }
+        before
+    }
+
+    /// The first of the timers whose wait is over: from now on it waits for the watermark alone.
+    pub fn matured(&self, clock: Millis) -> Option<(T, TimerTime)> {
+        let (wait, due, timer) = self.deferred.as_ref()?.first()?;
+        (*wait <= clock).then(|| (timer.clone(), TimerTime { due: *due, not_before: None }))
+    }
+
+    /// The next timer that the watermark has strictly passed.
+    pub fn next_due(&self, watermark: Millis) -> Option<(Millis, T)> {
+        let ((due, timer), ()) = self.pending.first()?;
+        (*due < watermark).then(|| (*due, timer.clone()))
     }
 
     /// The first reading of the clock at which, in silence, a timer may fire.
-    fn next_wake(&self, time: &KeyTime, allowance: Millis) -> Option<Millis> {
-        let pending = self.pending.first().map(|(due, _)| time.passes_at(*due, allowance));
-        let deferred = self.deferred.first().map(|(wait, ..)| *wait);
-        match (pending, deferred) {
+    pub fn next_wake(&self, time: &KeyTime, allowance: Millis) -> Option<Millis> {
+        let pending = self.pending.first().map(|((due, _), ())| time.passes_at(*due, allowance));
+        let deferred = self.deferred.as_ref().and_then(|deferred| deferred.first());
+        match (pending, deferred.map(|(wait, due, _)| (*wait).max(time.passes_at(*due, allowance)))) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&T, &TimerTime)> {
+        self.times.iter().map(|(timer, slot)| (timer, &slot.value))
+    }
 }
 
-/// Which key has a timer due next in silence, in append time. An entry may be too early (its key has
-/// had records since): it is corrected when it surfaces. It is never too late: an earlier one is pushed anew.
+/// Which key has a timer due next in silence, in append time. An entry may be too early (its key has had records
+/// since): it is corrected when it surfaces. It is never too late: an earlier one is pushed anew.
 #[derive(Debug, Default)]
 pub(super) struct WakeQueue {
-    heap: BinaryHeap<Reverse<(Millis, Arc<str>)>>,
+    heap: BinaryHeap<Reverse<(Millis, usize)>>,
 }
 
 impl WakeQueue {
-    /// Makes sure that the key surfaces no later than its next timer.
-    pub fn schedule(&mut self, key: &Arc<str>, timers: &mut KeyTimers, time: &KeyTime, allowance: Millis) {
-        let Some(next) = timers.next_wake(time, allowance) else { return };
-        if timers.wake.is_none_or(|wake| next < wake) {
-            timers.wake = Some(next);
-            self.heap.push(Reverse((next, Arc::clone(key))));
-        }
+    /// Makes sure that a key surfaces no later than `next`. `scheduled` is the key's entry that counts.
+    pub fn schedule(&mut self, key: usize, next: Millis, scheduled: &mut Option<Millis>, clock: Millis) {
+        let wake = match *scheduled {
+            Some(at) if at <= next => return,
+            None => next,
+            // The key's time runs ahead of the log's (a backlog is loaded), so its timers come nearer with each record.
+            // Half-way there, there are few entries however many records there are.
+            Some(_) if next > clock => clock + (next - clock) / 2,
+            Some(_) => next,
+        };
+        *scheduled = Some(wake);
+        self.heap.push(Reverse((wake, key)));
     }
 
     /// The next entry at or before `clock`: its reading of the clock, and its key.
-    pub fn pop(&mut self, clock: Millis) -> Option<(Millis, Arc<str>)> {
+    pub fn pop(&mut self, clock: Millis) -> Option<(Millis, usize)> {
         if self.next()? > clock {
             return None;
         }
@@ -79,15 +132,62 @@ impl WakeQueue {
     pub fn next(&self) -> Option<Millis> {
         self.heap.peek().map(|Reverse((wake, _))| *wake)
     }
+
 }
 
-impl KeyTimers {
-    /// Whether a heap entry that surfaced is the one that counts; from then on there is none.
-    pub fn surfaced(&mut self, wake: Millis) -> bool {
-        let counts = self.wake == Some(wake);
-        if counts {
-            self.wake = None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(due: Millis) -> Option<Slot<TimerTime>> {
+        Some(Slot::new(TimerTime { due, not_before: None }))
+    }
+
+    #[test]
+    fn i3_timers_fire_in_the_order_of_due_and_name() {
+        let mut timers = KeyTimers::default();
+        for (timer, due) in [("c", 5), ("b", 3), ("a", 5)] {
+            timers.put(&timer, at(due));
         }
-        counts
+        let mut fired = Vec::new();
+        while let Some((due, timer)) = timers.next_due(6) {
+            timers.put(&timer, None);
+            fired.push((due, timer));
+        }
+        assert_eq!(fired, [(3, "b"), (5, "a"), (5, "c")]);
+    }
+
+    #[test]
+    fn i3_a_timer_waits_until_the_watermark_is_past_it() {
+        let mut timers = KeyTimers::default();
+        timers.put(&1, at(5));
+        assert_eq!(timers.next_due(5), None);
+        assert_eq!(timers.next_due(6), Some((5, 1)));
+    }
+
+    #[test]
+    fn a_timer_that_is_set_again_moves() {
+        let mut timers = KeyTimers::default();
+        timers.put(&1, at(5));
+        assert_eq!(timers.put(&1, at(9)), at(5));
+        assert_eq!(timers.next_due(9), None);
+        timers.put(&1, Some(Slot::new(TimerTime { due: 2, not_before: Some(50) })));
+        assert_eq!(timers.next_due(100), None);
+        assert_eq!(timers.matured(49), None);
+        let (timer, time) = timers.matured(50).unwrap();
+        timers.put(&timer, Some(Slot::new(time)));
+        assert_eq!(timers.next_due(100), Some((2, 1)));
+        timers.put(&1, None);
+        assert!(timers.is_empty() && timers.deferred.is_none() && timers.pending.is_empty());
+    }
+
+    #[test]
+    fn a_backlog_leaves_few_entries() {
+        let mut queue = WakeQueue::default();
+        let mut scheduled = None;
+        for next in (0..1_000_000).rev() {
+            queue.schedule(0, next, &mut scheduled, 0);
+        }
+        assert!(queue.heap.len() <= 22, "{}", queue.heap.len());
     }
 }

@@ -5,7 +5,7 @@ use rdkafka::message::Message;
 use super::marks;
 use crate::codec::{self, CodecError};
 use crate::config::CivicConfig;
-use crate::event::derived::Row;
+use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, SlaMetric};
 use crate::operators::sla::Sla;
 use crate::stream::{FamilySettings, Operator, Payload, Record, Task};
 
@@ -27,7 +27,11 @@ pub struct Family<O: Operator> {
 /// The family civic.
 pub fn civic(config: &CivicConfig) -> Family<Sla> {
     let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    let default_due = millis(config.default_due);
+    let operator = Sla {
+        default_due: millis(config.default_due),
+        grace: millis(config.grace),
+        memory: millis(config.duplicate_horizon),
+    };
     Family {
         topic: "civic",
         settings: FamilySettings {
@@ -35,12 +39,17 @@ pub fn civic(config: &CivicConfig) -> Family<Sla> {
             tenant_allowance: config.tenant_allowance.iter().map(|(t, d)| (t.clone(), millis(*d))).collect(),
             duplicate_horizon: millis(config.duplicate_horizon),
         },
-        operator: Box::new(move || Sla { default_due }),
+        operator: Box::new(move || operator.clone()),
         decode: codec::decode,
     }
 }
 
 impl<O: Operator> Family<O> {
+    /// The topic that holds the state of its tasks.
+    pub fn changelog(&self) -> String {
+        format!("changelog-{}", self.topic)
+    }
+
     /// An empty task for a partition.
     pub fn task(&self, partition: i32) -> Task<O> {
         Task::new((self.operator)(), self.settings.clone(), self.topic, partition, 0)
@@ -72,34 +81,63 @@ pub trait OutputRow {
     fn topic(&self) -> &'static str;
     /// Its key there.
     fn key(&self) -> &[u8];
-    /// Its value.
-    fn encode(&self) -> Result<Vec<u8>, CodecError>;
+    /// Appends its value.
+    fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CodecError>;
 }
+
+/// A row whose value is Avro of the newest schema of its topic.
+macro_rules! avro_row {
+    ($row:ty, $topic:literal, $this:ident => $key:expr) => {
+        impl OutputRow for $row {
+            fn topic(&self) -> &'static str {
+                $topic
+            }
+
+            fn key(&self) -> &[u8] {
+                let $this = self;
+                $key
+            }
+
+            fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CodecError> {
+                let schema = codec::newest($topic).ok_or(CodecError::NoSchema { subject: $topic })?;
+                schema.encode_into(self, buffer)
+            }
+        }
+    };
+}
+
+avro_row!(Incident, "incidents", row => row.meta.key.as_bytes());
+avro_row!(SlaMetric, "sla-metrics", row => row.meta.key.as_bytes());
+avro_row!(DeadLetter, "dead-letters", row => row.record_key.as_deref().unwrap_or_default());
+avro_row!(LateEvent, "late-events", row => row.record_key.as_deref().unwrap_or_default());
+avro_row!(Accounting, "accounting", row => row.tenant.as_bytes());
+avro_row!(Progress, "progress", row => row.topic.as_bytes());
 
 impl OutputRow for Row {
     fn topic(&self) -> &'static str {
         match self {
-            Self::Incident(_) => "incidents",
-            Self::SlaMetric(_) => "sla-metrics",
-            Self::DeadLetter(_) => "dead-letters",
+            Self::Incident(row) => row.topic(),
+            Self::SlaMetric(row) => row.topic(),
+            Self::DeadLetter(row) => row.topic(),
+            Self::LateEvent(row) => row.topic(),
         }
     }
 
     fn key(&self) -> &[u8] {
         match self {
-            Self::Incident(row) => row.meta.key.as_bytes(),
-            Self::SlaMetric(row) => row.meta.key.as_bytes(),
-            Self::DeadLetter(row) => row.record_key.as_deref().unwrap_or_default(),
+            Self::Incident(row) => row.key(),
+            Self::SlaMetric(row) => row.key(),
+            Self::DeadLetter(row) => row.key(),
+            Self::LateEvent(row) => row.key(),
         }
     }
 
-    fn encode(&self) -> Result<Vec<u8>, CodecError> {
-        let subject = self.topic();
-        let schema = codec::newest(subject).ok_or(CodecError::NoSchema { subject })?;
+    fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CodecError> {
         match self {
-            Self::Incident(row) => schema.encode(row),
-            Self::SlaMetric(row) => schema.encode(row),
-            Self::DeadLetter(row) => schema.encode(row),
+            Self::Incident(row) => row.encode(buffer),
+            Self::SlaMetric(row) => row.encode(buffer),
+            Self::DeadLetter(row) => row.encode(buffer),
+            Self::LateEvent(row) => row.encode(buffer),
         }
     }
 }

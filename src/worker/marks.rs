@@ -44,14 +44,13 @@ impl Marks {
 
     /// Appends a mark to each partition in which a timer is due by now. This machine's clock decides only
     /// when to ask: what fires is decided by the mark's append time, and a mark that came too early is repeated.
-    pub fn append_due<O: Operator>(&mut self, partitions: &Partitions<O>) {
+    pub fn append_due<O: Operator>(&mut self, partitions: &mut Partitions<O>) {
         // Serves delivery reports; a mark that was lost is appended again, for its timer is still due.
         self.producer.poll(Duration::ZERO);
         let now = Timestamp::now().as_millisecond();
-        for (partition, owned) in partitions.iter() {
-            let is_due = owned.task.next_wake().is_some_and(|wake| wake <= now);
+        for (partition, owned) in partitions.iter_mut() {
             let is_rested = self.appended.get(&partition).is_none_or(|appended| appended.elapsed() >= REST);
-            if is_due && is_rested && owned.folded_to >= owned.committed {
+            if is_rested && owned.task.is_due(now) {
                 self.appended.insert(partition, Instant::now());
                 self.append(partition, owned.task.settings_version());
             }

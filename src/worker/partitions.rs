@@ -1,4 +1,4 @@
-//! The partitions that a worker owns, and how far each is folded and committed.
+//! The partitions that a worker owns and folds, and how far each is committed.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,15 @@ use crate::stream::{Operator, Task};
 /// A partition and its fold.
 pub(super) struct Owned<O: Operator> {
     pub task: Task<O>,
-    /// The next offset to be folded.
-    pub folded_to: i64,
-    /// The next offset of the group: what lies before it has been sent by a former transaction.
+    /// The group's offset: what lies before it has been folded and sent by a committed transaction.
     pub committed: i64,
+    /// Something has been folded since.
+    pub is_dirty: bool,
+    /// Changelog records written since the last local snapshot.
+    pub unsaved: usize,
 }
 
-/// All of a worker's partitions, in order.
+/// All partitions whose state is at hand, in order.
 pub(super) struct Partitions<O: Operator> {
     owned: BTreeMap<i32, Owned<O>>,
 }
@@ -25,8 +27,8 @@ impl<O: Operator> Default for Partitions<O> {
 }
 
 impl<O: Operator> Partitions<O> {
-    pub fn add(&mut self, partition: i32, committed: i64, task: Task<O>) {
-        self.owned.insert(partition, Owned { task, folded_to: 0, committed });
+    pub fn add(&mut self, partition: i32, task: Task<O>, committed: i64) {
+        self.owned.insert(partition, Owned { task, committed, is_dirty: false, unsaved: 0 });
     }
 
     pub fn remove(&mut self, partition: i32) {
@@ -41,24 +43,16 @@ impl<O: Operator> Partitions<O> {
         self.owned.iter().map(|(partition, owned)| (*partition, owned))
     }
 
-    /// Whether there are partitions and the state of each has reached its committed offset.
-    pub fn are_restored(&self) -> bool {
-        !self.owned.is_empty() && self.owned.values().all(|owned| owned.folded_to >= owned.committed)
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (i32, &mut Owned<O>)> {
+        self.owned.iter_mut().map(|(partition, owned)| (*partition, owned))
     }
 
-    /// (partition, next offset) of those that are folded further than committed.
-    pub fn uncommitted(&self) -> Vec<(i32, i64)> {
-        self.iter()
-            .filter(|(_, owned)| owned.folded_to > owned.committed)
-            .map(|(partition, owned)| (partition, owned.folded_to))
-            .collect()
+    /// Those in which something has been folded since the last commit.
+    pub fn dirty(&mut self) -> impl Iterator<Item = (i32, &mut Owned<O>)> {
+        self.iter_mut().filter(|(_, owned)| owned.is_dirty)
     }
 
-    pub fn set_committed(&mut self, offsets: &[(i32, i64)]) {
-        for (partition, offset) in offsets {
-            if let Some(owned) = self.owned.get_mut(partition) {
-                owned.committed = *offset;
-            }
-        }
+    pub fn is_empty(&self) -> bool {
+        self.owned.is_empty()
     }
 }

@@ -1,6 +1,7 @@
 //! The transactional producer of a worker (I5).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
@@ -22,23 +23,53 @@ pub(super) struct Transaction {
     producer: BaseProducer<Deliveries>,
     log: Log,
     is_open: bool,
+    /// Rows in the open transaction that follow from records.
+    pub outputs: usize,
+    /// Bytes of all its rows.
+    pub bytes: usize,
+    buffer: Vec<u8>,
 }
 
-/// The first output of a transaction that was not taken.
-#[derive(Clone, Default)]
+/// Where what was written ends: by input partition, then by topic and output partition.
+pub(super) type Ends = BTreeMap<i32, BTreeMap<(String, i32), i64>>;
+
+/// What the broker said of the records sent.
+#[derive(Default)]
 struct Deliveries {
-    failure: Arc<Mutex<Option<(String, KafkaError)>>>,
+    state: Mutex<Delivered>,
+}
+
+#[derive(Default)]
+struct Delivered {
+    /// The first record that was not taken.
+    failure: Option<(String, KafkaError)>,
+    ends: Ends,
+}
+
+impl Deliveries {
+    fn state(&self) -> MutexGuard<'_, Delivered> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Deliveries {}
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
+    /// The input partition from which a record follows.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            failure.get_or_insert_with(|| (message.topic().to_owned(), error.clone()));
+    fn delivery(&self, result: &DeliveryResult<'_>, input: usize) {
+        let mut state = self.state();
+        match result {
+            Ok(message) => {
+                let ends = state.ends.entry(input as i32).or_default();
+                let place = (message.topic().to_owned(), message.partition());
+                let end = ends.entry(place).or_default();
+                *end = (*end).max(message.offset() + 1);
+            }
+            Err((error, message)) => {
+                state.failure.get_or_insert_with(|| (message.topic().to_owned(), error.clone()));
+            }
         }
     }
 }
@@ -54,61 +85,100 @@ impl Transaction {
             .create_with_context(Deliveries::default())
             .map_err(WorkerError::kafka("creating the transactional producer"))?;
         producer.init_transactions(TIMEOUT).map_err(WorkerError::kafka("initialising transactions"))?;
-        Ok(Self { producer, log: log.clone(), is_open: false })
+        Ok(Self { producer, log: log.clone(), is_open: false, outputs: 0, bytes: 0, buffer: Vec::new() })
     }
 
-    /// Adds a row to the open transaction; opens one if there is none.
-    pub fn send<R: OutputRow>(&mut self, row: &R) -> Result<(), WorkerError> {
+    /// Adds a row that follows from a record of the input partition `input`; opens a transaction if there is none.
+    pub fn send_row<R: OutputRow>(&mut self, row: &R, input: i32) -> Result<(), WorkerError> {
         let topic = row.topic();
-        let value = row.encode().map_err(|source| WorkerError::Encode { topic, source })?;
-        self.open()?;
+        let mut value = std::mem::take(&mut self.buffer);
+        value.clear();
+        row.encode(&mut value).map_err(|source| WorkerError::Encode { topic, source })?;
+        self.bytes += value.len();
         let name = self.log.name(topic);
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&name).key(row.key()).payload(&value);
+        let sent = self.send(BaseRecord::with_opaque_to(&name, input as usize).key(row.key()).payload(&value));
+        self.buffer = value;
+        sent
+    }
+
+    /// Adds a change of the state of the input partition `input`; without a value it removes.
+    pub fn send_change(
+        &mut self,
+        changelog: &str,
+        input: i32,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), WorkerError> {
+        let record = BaseRecord::with_opaque_to(changelog, input as usize).partition(input).key(key);
+        self.send(match value {
+            Some(value) => record.payload(value),
+            None => record,
+        })
+    }
+
+    fn send(&mut self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), WorkerError> {
+        self.open()?;
         // The queue holds more than a transaction's worth; where it is full, sending makes room.
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
                     record = returned;
-                    self.producer.poll(Duration::from_millis(10));
-                    self.check_deliveries()?;
+                    self.poll(Duration::from_millis(10))?;
                 }
                 Err((source, _)) => return Err(WorkerError::Kafka { action: "sending an output", source }),
             }
         }
     }
 
-    /// Commits the outputs and the input's offsets together.
-    pub fn commit(
+    /// Serves delivery reports; an error if a record was not taken.
+    pub fn poll(&mut self, wait: Duration) -> Result<(), WorkerError> {
+        self.producer.poll(wait);
+        match self.producer.context().state().failure.take() {
+            None => Ok(()),
+            Some((topic, error)) => Err(WorkerError::Undelivered { topic, reason: error.to_string() }),
+        }
+    }
+
+    /// Whether records are on their way to the broker.
+    pub fn has_in_flight(&self) -> bool {
+        self.producer.in_flight_count() > 0
+    }
+
+    /// Where what followed from each input partition ends, as far as the broker has acknowledged it.
+    pub fn ends<T>(&self, look: impl FnOnce(&mut Ends) -> T) -> T {
+        look(&mut self.producer.context().state().ends)
+    }
+
+    /// Makes the input's offsets part of the transaction.
+    pub fn send_offsets(
         &mut self,
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
     ) -> Result<(), WorkerError> {
-        let started = Instant::now();
         self.open()?;
-        // `commit_transaction` would flush by polling to a deadline of 100 ms; drained first, it has nothing to wait for.
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(1));
-            self.check_deliveries()?;
-        }
-        self.check_deliveries()?;
         self.producer
             .send_offsets_to_transaction(offsets, group, TIMEOUT)
-            .map_err(WorkerError::kafka("adding offsets to the transaction"))?;
+            .map_err(WorkerError::kafka("adding offsets to the transaction"))
+    }
+
+    /// Commits. Nothing may be in flight: `commit_transaction` would wait for it by polling to a deadline of 100 ms.
+    pub fn commit(&mut self) -> Result<(), WorkerError> {
         self.producer
             .commit_transaction(TIMEOUT)
             .map_err(WorkerError::kafka("committing the transaction"))?;
-        self.is_open = false;
-        metrics::histogram!("tidewatch_commit_seconds").record(started.elapsed().as_secs_f64());
+        (self.is_open, self.outputs, self.bytes) = (false, 0, 0);
         Ok(())
     }
 
     /// Ends an open transaction without its outputs. Where that fails, the next start ends it.
     pub fn abort(&mut self) {
         if self.is_open {
-            self.is_open = false;
+            (self.is_open, self.outputs, self.bytes) = (false, 0, 0);
+            let started = Instant::now();
             if let Err(error) = self.producer.abort_transaction(Duration::from_secs(5)) {
-                tracing::warn!(%error, "aborting the transaction; the next start will end it");
+                let waited = started.elapsed();
+                tracing::warn!(%error, ?waited, "aborting the transaction; the next start will end it");
             }
         }
     }
@@ -119,13 +189,5 @@ impl Transaction {
             self.is_open = true;
         }
         Ok(())
-    }
-
-    fn check_deliveries(&self) -> Result<(), WorkerError> {
-        let failure = self.producer.context().failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match failure {
-            None => Ok(()),
-            Some((topic, error)) => Err(WorkerError::Undelivered { topic, reason: error.to_string() }),
-        }
     }
 }

@@ -21,7 +21,7 @@ pub fn rows(system: &System) -> Vec<Row> {
     for (partition, messages) in system.read_committed(family.topic) {
         let mut task = family.task(partition);
         for message in messages.iter().filter(|message| message.offset() < committed[&partition]) {
-            task.process(family.read(message), &mut rows);
+            task.process(&family.read(message), usize::MAX, &mut rows);
         }
     }
     rows
@@ -33,7 +33,9 @@ pub fn records(rows: &[Row], topic: &str) -> Records {
     let mut records: Records = (0..partitions).map(|partition| (partition, Vec::new())).collect();
     for row in rows.iter().filter(|row| row.topic() == topic) {
         let partition = id::partition(id::murmur2(row.key()), partitions as u32);
-        records.get_mut(&partition).unwrap().push((row.key().to_vec(), row.encode().unwrap()));
+        let mut value = Vec::new();
+        row.encode(&mut value).unwrap();
+        records.get_mut(&partition).unwrap().push((row.key().to_vec(), value));
     }
     records
 }
@@ -69,7 +71,7 @@ pub fn current(rows: &[Row]) -> (BTreeMap<String, Incident>, BTreeMap<String, Sl
         match row.clone() {
             Row::Incident(incident) => drop(incidents.insert(incident.meta.id.to_string(), incident)),
             Row::SlaMetric(metric) => drop(metrics.insert(metric.meta.id.to_string(), metric)),
-            Row::DeadLetter(_) => {}
+            Row::DeadLetter(_) | Row::LateEvent(_) => {}
         }
     }
     incidents.retain(|_, incident| !incident.meta.retracted);

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use apache_avro::writer::datum::GenericDatumWriter;
 use uuid::Uuid;
 
 use super::*;
@@ -19,13 +20,15 @@ fn plan(table: &[(&str, &str, &str)]) -> Result<Plan, PlanError> {
 }
 
 fn incident() -> Incident {
-    let mut evidence = Evidence::default();
-    evidence.push(RecordReference { topic: "civic".into(), partition: 2, offset: 3, event_id: "e".into() });
+    let record = RecordReference { topic: "civic".into(), partition: 2, offset: 3, event_id: "e".into() };
+    let evidence = Evidence { count: 1, first: vec![record], last: Vec::new() };
     Incident {
         meta: RowMeta {
             id: Uuid::from_u128(1),
             version: 258,
             retracted: true,
+            is_final: true,
+            merged_into: None,
             tenant: "t".into(),
             key: "t/a".into(),
             operator: "o".into(),
@@ -109,4 +112,23 @@ fn values_of_other_subjects_are_refused() {
     let error = row(&other, &incident()).unwrap_err();
     assert!(matches!(error, RowError::Codec(CodecError::WrongSubject { .. })), "{error}");
     assert!(matches!(other.write(None, &mut vec![]), Err(RowError::Codec(CodecError::Missing))));
+}
+
+/// What was written before a field was added has the field's default.
+#[test]
+fn values_of_an_older_schema_are_read_as_the_newest() {
+    let plan = plan(&[("rule", "String", ""), ("final", "UInt8", ""), ("merged_into", "Nullable(UUID)", "")]).unwrap();
+    assert_eq!(row(&plan, &incident()).unwrap(), b"\x0asla_breach\x01\x01");
+    let new = codec::newest("incidents").unwrap().encode(&incident()).unwrap();
+    let (_, value) = codec::decode_generic(Some(&new)).unwrap();
+    let Value::Record(mut fields) = value else { panic!("{value:?}") };
+    let Value::Record(meta) = &mut fields[0].1 else { panic!("{fields:?}") };
+    meta.retain(|(name, _)| name != "final" && name != "merged_into");
+    let old = codec::schemas().get(&3).unwrap();
+    let mut bytes = vec![0, 0, 0, 0, 3];
+    let writer = GenericDatumWriter::builder(old.schema).human_readable(true).build().unwrap();
+    writer.write_value(&mut bytes, Value::Record(fields)).unwrap();
+    let mut rows = Vec::new();
+    plan.write(Some(&bytes), &mut rows).unwrap();
+    assert_eq!(rows, b"\x0asla_breach\x00\x01");
 }

@@ -1,0 +1,120 @@
+//! A sorted map for the many keys that hold little: a plain vector until it grows.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+/// Up to so many elements lie in a vector, where a search is as fast as in a tree and takes a fraction of the room.
+const FEW: usize = 16;
+
+/// A map in the order of its keys.
+#[derive(Debug, Clone)]
+pub(super) enum SmallMap<K, V> {
+    Few(Vec<(K, V)>),
+    Many(BTreeMap<K, V>),
+}
+
+impl<K, V> Default for SmallMap<K, V> {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+impl<K: Ord, V> SmallMap<K, V> {
+    pub fn get(&self, key: &K) -> Option<&V> {
+        match self {
+            Self::Few(few) => position(few, key).ok().map(|place| &few[place].1),
+            Self::Many(many) => many.get(key),
+        }
+    }
+
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        match self {
+            Self::Few(few) => position(few, key).ok().map(|place| &mut few[place].1),
+            Self::Many(many) => many.get_mut(key),
+        }
+    }
+
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        match self {
+            Self::Many(many) => many.insert(key, value),
+            Self::Few(few) => match position(few, &key) {
+                Ok(place) => Some(mem::replace(&mut few[place].1, value)),
+                Err(place) if few.len() < FEW => {
+                    if few.len() == few.capacity() {
+                        // 1, 2, 4 …: most keys hold one or two.
+                        few.reserve_exact(few.len().max(1));
+                    }
+                    few.insert(place, (key, value));
+                    None
+                }
+                Err(_) => {
+                    let mut many: BTreeMap<K, V> = mem::take(few).into_iter().collect();
+                    many.insert(key, value);
+                    *self = Self::Many(many);
+                    None
+                }
+            },
+        }
+    }
+
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        match self {
+            Self::Few(few) => position(few, key).ok().map(|place| few.remove(place).1),
+            Self::Many(many) => {
+                let removed = many.remove(key);
+                if many.is_empty() {
+                    *self = Self::default();
+                }
+                removed
+            }
+        }
+    }
+
+    pub fn first(&self) -> Option<(&K, &V)> {
+        match self {
+            Self::Few(few) => few.first().map(|(key, value)| (key, value)),
+            Self::Many(many) => many.first_key_value(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Few(few) if few.is_empty())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let (few, many) = match self {
+            Self::Few(few) => (Some(few), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        few.into_iter().flatten().map(|(key, value)| (key, value)).chain(many.into_iter().flatten())
+    }
+}
+
+fn position<K: Ord, V>(few: &[(K, V)], key: &K) -> Result<usize, usize> {
+    few.binary_search_by(|(other, _)| other.cmp(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_sorted_map(steps in proptest::collection::vec((0_u8..40, any::<bool>()), 0..200)) {
+            let (mut map, mut model) = (SmallMap::default(), BTreeMap::new());
+            for (number, (key, is_insertion)) in steps.into_iter().enumerate() {
+                if is_insertion {
+                    prop_assert_eq!(map.insert(key, number), model.insert(key, number));
+                } else {
+                    prop_assert_eq!(map.remove(&key), model.remove(&key));
+                }
+                prop_assert_eq!(map.get(&key), model.get(&key));
+                prop_assert_eq!(map.first(), model.first_key_value());
+                prop_assert_eq!(map.is_empty(), model.is_empty());
+                prop_assert!(map.iter().eq(model.iter()));
+            }
+        }
+    }
+}

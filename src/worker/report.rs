@@ -1,0 +1,91 @@
+//! What a worker says of itself in the log, at most once a second: how far it has come (`progress`) and what became of the
+//! records (`accounting`, I7). Both are part of the commit they speak of (I5).
+
+use std::time::{Duration, Instant};
+
+use super::WorkerError;
+use super::partitions::Partitions;
+use super::transaction::Transaction;
+use crate::event::derived::{OutputEnd, Progress};
+use crate::log::Log;
+use crate::stream::Operator;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Topics that follow from no record: where they end says nothing of the rows.
+const OWN: [&str; 2] = ["progress", "accounting"];
+
+/// When to report next.
+pub(super) struct Reporter {
+    reported: Option<Instant>,
+    /// Something has been committed since.
+    is_pending: bool,
+}
+
+impl Reporter {
+    pub fn new() -> Self {
+        Self { reported: None, is_pending: false }
+    }
+
+    /// Whether a commit may report now.
+    pub fn is_due(&self) -> bool {
+        self.reported.is_none_or(|reported| reported.elapsed() >= INTERVAL)
+    }
+
+    /// Whether there is something to report although nothing is to be committed.
+    pub fn is_overdue(&self) -> bool {
+        self.is_pending && self.is_due()
+    }
+
+    /// A commit has gone through, with or without a report.
+    pub fn committed(&mut self, has_reported: bool) {
+        if has_reported {
+            self.reported = Some(Instant::now());
+        }
+        self.is_pending = !has_reported;
+    }
+
+    /// Adds what became of the records to the transaction; before the changes of the state, of which the counts are a part.
+    pub fn account<O: Operator>(
+        partitions: &mut Partitions<O>,
+        transaction: &mut Transaction,
+    ) -> Result<(), WorkerError> {
+        for (partition, owned) in partitions.iter_mut() {
+            for row in owned.task.accounting() {
+                owned.is_dirty = true;
+                transaction.send_row(&row, partition)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds how far each partition has come; after everything else has been acknowledged, so that its ends are known.
+    pub fn progress<O: Operator>(
+        partitions: &Partitions<O>,
+        transaction: &mut Transaction,
+        log: &Log,
+        topic: &str,
+    ) -> Result<(), WorkerError> {
+        for (partition, owned) in partitions.iter() {
+            let outputs = transaction.ends(|ends| {
+                let ends = ends.entry(partition).or_default();
+                let plain = ends.iter().filter_map(|((name, partition), offset)| {
+                    let topic = log.plain_name(name);
+                    let is_row = !OWN.contains(&topic) && !topic.starts_with("changelog-");
+                    is_row.then(|| OutputEnd { topic: topic.to_owned(), partition: *partition, offset: *offset })
+                });
+                plain.collect()
+            });
+            let row = Progress {
+                topic: topic.to_owned(),
+                partition,
+                operator: O::NAME.to_owned(),
+                offset: owned.task.offset(),
+                clock: owned.task.clock(),
+                settings_version: owned.task.settings_version(),
+                outputs,
+            };
+            transaction.send_row(&row, partition)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! A local copy of a partition's state beside the changelog, so that a restart on the same machine reads only the tail.
+//!
+//! It is a cache: one that is damaged, foreign, too old or from the future is passed over, and the changelog alone is read.
+//! The file: a header, the cells, and a checksum over both.
+
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_128;
+
+use crate::stream::{Operator, Task};
+
+/// The changelog forgets that a cell was removed after a day (`delete.retention.ms`): an older copy would bring it back.
+const MAXIMUM_AGE: Duration = Duration::from_secs(12 * 3600);
+const CHECKSUM: usize = 16;
+
+/// Whose state a copy is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
+    pub cluster: String,
+    pub changelog: String,
+    pub partition: i32,
+    pub operator: String,
+    pub version: i32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u16,
+    origin: Origin,
+    /// The changelog's offset up to which the copy holds it.
+    changelog_end: i64,
+    written_at: i64,
+}
+
+const FORMAT: u16 = 1;
+
+/// A copy that was read.
+pub(super) struct Snapshot {
+    /// The changelog's offset from which on it has to be read.
+    pub changelog_end: i64,
+    bytes: Vec<u8>,
+    cells: usize,
+}
+
+/// A folder of copies.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshots {
+    folder: PathBuf,
+}
+
+impl Snapshots {
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    fn path(&self, origin: &Origin) -> PathBuf {
+        self.folder.join(format!("{}-{}.snapshot", origin.changelog, origin.partition))
+    }
+
+    /// Writes a copy of a committed state.
+    pub fn write<O: Operator>(&self, origin: &Origin, changelog_end: i64, task: &Task<O>) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let path = self.path(origin);
+        // Of this process and thread alone: another worker may write its own while partitions move.
+        let draft = path.with_extension(format!("{}-{:?}.draft", std::process::id(), std::thread::current().id()));
+        let written = self.write_to(&draft, origin, changelog_end, task).and_then(|()| fs::rename(&draft, &path));
+        if written.is_err() {
+            // Nothing is lost with it; the error says what was wrong.
+            let _ = fs::remove_file(&draft);
+        }
+        written
+    }
+
+    fn write_to<O: Operator>(
+        &self,
+        draft: &Path,
+        origin: &Origin,
+        changelog_end: i64,
+        task: &Task<O>,
+    ) -> io::Result<()> {
+        let file = fs::File::create(draft)?;
+        let mut out = Hashed { out: BufWriter::with_capacity(1 << 20, file), hasher: XxHash3_128::new() };
+        let written_at = Timestamp::now().as_millisecond();
+        let header = Header { format: FORMAT, origin: origin.clone(), changelog_end, written_at };
+        out.part(&postcard::to_stdvec(&header).map_err(io::Error::other)?)?;
+        task.snapshot::<io::Error>(&mut |key, value| {
+            out.part(key)?;
+            out.part(value.unwrap_or_default())
+        })?;
+        let checksum = out.hasher.finish_128().to_le_bytes();
+        out.out.write_all(&checksum)?;
+        let file = out.out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()
+    }
+
+    /// Reads the copy of a state; `None` if there is none that can be used. `end` is the changelog's.
+    pub fn read(&self, origin: &Origin, end: i64) -> Option<Snapshot> {
+        let path = self.path(origin);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "reading a local snapshot; the changelog is read instead");
+                return None;
+            }
+        };
+        let now = Timestamp::now().as_millisecond();
+        check(bytes, origin, end, now)
+            .map_err(|reason| {
+                tracing::warn!(reason, path = %path.display(), "passing over a local snapshot; the changelog is read instead");
+            })
+            .ok()
+    }
+}
+
+fn check(mut bytes: Vec<u8>, origin: &Origin, end: i64, now: i64) -> Result<Snapshot, &'static str> {
+    let length = bytes.len().checked_sub(CHECKSUM).ok_or("it is damaged: too short")?;
+    let checksum = bytes.split_off(length);
+    if XxHash3_128::oneshot(&bytes).to_le_bytes() != *checksum {
+        return Err("it is damaged: its checksum is wrong");
+    }
+    let (header, cells) = part(&bytes).ok_or("it is damaged: no header")?;
+    let header: Header = postcard::from_bytes(header).map_err(|_| "its form is not known")?;
+    if header.format != FORMAT {
+        return Err("its form is not known");
+    }
+    if header.origin != *origin {
+        return Err("it is of another cluster, topic, partition or operator version");
+    }
+    if header.changelog_end > end {
+        return Err("it is from the future: the changelog ends before it");
+    }
+    if Duration::from_millis(now.abs_diff(header.written_at)) > MAXIMUM_AGE {
+        return Err("it is too old");
+    }
+    let cells = bytes.len() - cells.len();
+    Ok(Snapshot { changelog_end: header.changelog_end, bytes, cells })
+}
+
+impl Snapshot {
+    /// Its cells: keys and values.
+    pub fn cells(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.bytes[self.cells..];
+        std::iter::from_fn(move || {
+            let (key, after) = part(rest)?;
+            let (value, after) = part(after)?;
+            rest = after;
+            Some((key, value))
+        })
+    }
+}
+
+/// A part: its length (4 bytes, little endian), and what it holds.
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+}
+
+struct Hashed {
+    out: BufWriter<fs::File>,
+    hasher: XxHash3_128,
+}
+
+impl Hashed {
+    fn part(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?.to_le_bytes();
+        for bytes in [&length, bytes] {
+            self.hasher.write(bytes);
+            self.out.write_all(bytes)?;
+        }
+        Ok(())
+    }
+}
