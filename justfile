@@ -19,6 +19,10 @@ doctor:
 test *arguments:
     cargo test {{arguments}}
 
+# A thousand kills of workers, each inside an open transaction that holds outputs.
+chaos:
+    TIDEWATCH_CHAOS_KILLS=1000 cargo test --test it -- chaos --nocapture
+
 # What CI runs.
 ci:
     .ci/run
@@ -29,6 +33,7 @@ check:
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# What a record costs, without Kafka.
+# What a record costs, without Kafka; then on a real one, beside a loop that does the same by hand.
 bench:
     cargo bench --bench fold
+    cargo bench --bench end_to_end

@@ -1,14 +1,19 @@
-//! What a record costs, without Kafka: reading its Avro, and folding it. `cargo bench --bench fold`.
+//! What a record costs without Kafka: reading its Avro, folding it, keeping and restoring its state.
+//! `cargo bench --bench fold`.
+
+#[allow(dead_code, reason = "the other benchmarks use the rest")]
+mod bids;
 
 use std::hint::black_box;
 use std::path::Path;
 
+use bids::Bid;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tidewatch::codec;
 use tidewatch::demo::boston;
 use tidewatch::event::civic::CivicEvent;
 use tidewatch::operators::sla::Sla;
-use tidewatch::stream::{FamilySettings, TestDriver};
+use tidewatch::stream::{FamilySettings, Payload, Record, Task, TestDriver};
 
 const DAY: i64 = 86_400_000;
 
@@ -23,7 +28,7 @@ fn driver() -> TestDriver<Sla> {
     TestDriver::new(Sla::default, FamilySettings { duplicate_horizon: 30 * DAY, ..FamilySettings::default() })
 }
 
-fn fold(criterion: &mut Criterion) {
+fn civic(criterion: &mut Criterion) {
     let events = events();
     let schema = codec::newest("civic").expect("the schema is pinned");
     let values: Vec<Vec<u8>> =
@@ -51,5 +56,101 @@ fn fold(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fold);
+const BIDS: u64 = 1_000_000;
+/// Records between two commits: what a worker folds in 100 ms.
+const COMMIT: usize = 100_000;
+
+fn bids(criterion: &mut Criterion) {
+    let bids: Vec<(String, Bid)> =
+        (0..BIDS).map(|place| Bid::of(place)).map(|bid| (bid.key(), bid)).collect();
+    let mut group = criterion.benchmark_group("bids");
+    group.sample_size(10).throughput(Throughput::Elements(BIDS));
+    let task = || Task::new(bids::operator(), FamilySettings::default(), "bids", 0, 0);
+    let fold = |mut task: Task<_>, is_committing: bool| {
+        let (mut rows, mut written) = (Vec::new(), 0);
+        for (offset, (key, bid)) in bids.iter().enumerate() {
+            let record = Record {
+                offset: offset as i64,
+                append_time: bid.at,
+                raw_key: Some(key.as_bytes()),
+                raw_value: None,
+                payload: Payload::Event(*bid),
+            };
+            task.process(&record, usize::MAX, &mut rows);
+            if offset % COMMIT == COMMIT - 1 {
+                if is_committing {
+                    let written = task.changes::<()>(&mut |key, value| {
+                        written += key.len() + value.map_or(0, <[u8]>::len);
+                        Ok(())
+                    });
+                    written.expect("writing nowhere can't fail");
+                }
+                task.commit();
+                rows.clear();
+            }
+        }
+        (task, written)
+    };
+    group.bench_function("fold", |bencher| {
+        bencher.iter_batched(task, |task| fold(task, false), BatchSize::PerIteration);
+    });
+    group.bench_function("fold and write the changelog down", |bencher| {
+        bencher.iter_batched(task, |task| fold(task, true), BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+const KEYS: u64 = 1_000_000;
+
+/// Reading the state of a million keys back: the part of a restore that is not Kafka's.
+fn restore(criterion: &mut Criterion) {
+    let new = || Task::new(bids::operator(), FamilySettings::default(), "bids", 0, 0);
+    let mut task = new();
+    let mut rows = Vec::new();
+    let before = resident();
+    for auction in 0..KEYS {
+        let bid = Bid { auction, ..Bid::of(0) };
+        let key = bid.key();
+        let record = Record {
+            offset: auction as i64,
+            append_time: bid.at,
+            raw_key: Some(key.as_bytes()),
+            raw_value: None,
+            payload: Payload::Event(bid),
+        };
+        task.process(&record, usize::MAX, &mut rows);
+        if auction % 100_000 == 0 {
+            task.commit();
+        }
+    }
+    task.commit();
+    println!("bytes of state a key: {}", (resident() - before) / KEYS);
+    let mut cells = Vec::new();
+    task.snapshot::<()>(&mut |key, value| {
+        cells.push((key.to_vec(), value.unwrap_or_default().to_vec()));
+        Ok(())
+    })
+    .expect("writing to memory can't fail");
+    let mut group = criterion.benchmark_group("restore");
+    group.sample_size(10).throughput(Throughput::Elements(KEYS));
+    group.bench_function("a million keys", |bencher| {
+        bencher.iter(|| {
+            let mut restore = new().restore();
+            for (key, value) in &cells {
+                restore.apply(key, Some(value)).expect("it was written down");
+            }
+            restore.finish().expect("it is whole").keys()
+        });
+    });
+    group.finish();
+}
+
+/// Bytes of memory that this process holds (Linux, pages of 4 KiB).
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+criterion_group!(benches, civic, bids, restore);
 criterion_main!(benches);

@@ -319,6 +319,9 @@ impl Config {
                 "letters, digits, '.', '_' and '-' are allowed",
             );
         }
+        if !(1..=64).contains(&self.process.threads) {
+            return refuse("process.threads", self.process.threads.to_string(), "expected 1 to 64");
+        }
         // A transaction that gathers for longer would be ended by the broker's time-out of 15 s.
         if self.process.commit_interval > Duration::from_secs(10) {
             return refuse(
@@ -342,9 +345,12 @@ impl Config {
                 );
             }
         }
-        for (name, value) in
-            [("sink.batch_rows", self.sink.batch_rows), ("sink.batch_bytes", self.sink.batch_bytes)]
-        {
+        for (name, value) in [
+            ("process.commit_outputs", self.process.commit_outputs),
+            ("process.commit_bytes", self.process.commit_bytes),
+            ("sink.batch_rows", self.sink.batch_rows),
+            ("sink.batch_bytes", self.sink.batch_bytes),
+        ] {
             if value == 0 {
                 return refuse(name, value.to_string(), "expected at least 1");
             }

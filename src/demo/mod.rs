@@ -61,6 +61,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     config.kafka.brokers = stack.kafka()?.to_owned();
     config.clickhouse.url = stack.clickhouse()?.to_owned();
     config.http.listen = listen(options.port)?;
+    config.process.state_dir = options.data.as_deref().map(|data| data.join("state"));
     // Its requests are sent in order: no allowance for disorder (I3).
     config.civic.tenant_allowance.insert(TENANT.to_owned(), Duration::ZERO);
     config.api_keys.push(ApiKeyConfig {

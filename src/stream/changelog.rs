@@ -244,7 +244,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub fn apply<O: Operator>(&mut self, state: &mut State<O>, key: &[u8], value: Option<&[u8]>) -> Result<(), RestoreError> {
+    pub fn apply<O: Operator>(
+        &mut self,
+        state: &mut State<O>,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), RestoreError> {
         self.records += 1;
         let (&tag, name) = key.split_first().ok_or(RestoreError::UnknownKind(0))?;
         match tag {

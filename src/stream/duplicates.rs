@@ -73,9 +73,8 @@ impl RecentIds {
 
     /// The chunks in which no id counts any more.
     pub fn expired(&self, clock: Millis, horizon: Millis) -> impl Iterator<Item = i64> {
-        let is_expired = move |chunk: &Chunk| {
-            chunk.last().is_none_or(|(seen, _)| clock.saturating_sub(*seen) > horizon)
-        };
+        let is_expired =
+            move |chunk: &Chunk| chunk.last().is_none_or(|(seen, _)| clock.saturating_sub(*seen) > horizon);
         self.chunks.iter().take_while(move |(_, chunk)| is_expired(chunk)).map(|(name, _)| *name)
     }
 

@@ -228,7 +228,8 @@ impl<O: Operator> State<O> {
 
     /// Forgets what the key's producers have sent.
     pub fn forget_producers(&mut self, key: usize) {
-        let producers: Vec<Box<str>> = self.cells[key].producers.iter().map(|(name, _)| name.clone()).collect();
+        let producers: Vec<Box<str>> =
+            self.cells[key].producers.iter().map(|(name, _)| name.clone()).collect();
         for producer in producers {
             self.put_producer(key, &producer, None);
         }

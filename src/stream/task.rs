@@ -315,7 +315,8 @@ impl<O: Operator> Task<O> {
             let entry = self.state.cells[key].entries.get(name);
             let size = entry.map_or(0, |slot| changelog::size(&slot.value));
             if size > ENTRY_LIMIT {
-                let message = format!("entry {name:?} would take {size} bytes, at most {ENTRY_LIMIT} are kept");
+                let message =
+                    format!("entry {name:?} would take {size} bytes, at most {ENTRY_LIMIT} are kept");
                 return Err(refuse("state_too_large", message));
             }
         }
@@ -367,7 +368,8 @@ impl<O: Operator> Task<O> {
             }
             Identity::Id(_) | Identity::Record => (id.map_or(Seen::Record, Seen::Id), false),
         };
-        let mut head = known.map_or_else(|| Head::new(KeyTime::first(event_time, append_time)), |cell| cell.head);
+        let mut head =
+            known.map_or_else(|| Head::new(KeyTime::first(event_time, append_time)), |cell| cell.head);
         head.time.advance(event_time, append_time);
         head.is_gapless &= is_gapless;
         let is_known = known.is_some();
@@ -436,9 +438,7 @@ impl<O: Operator> Task<O> {
         }
         // A key's place in memory is not part of the fold; its name is.
         let cells = &self.state.cells;
-        due.sort_by(|(a_wake, a), (b_wake, b)| {
-            (a_wake, &cells[*a].name).cmp(&(b_wake, &cells[*b].name))
-        });
+        due.sort_by(|(a_wake, a), (b_wake, b)| (a_wake, &cells[*a].name).cmp(&(b_wake, &cells[*b].name)));
         due.dedup();
         let mut due = due.into_iter();
         while let Some((_, key)) = due.next() {
@@ -762,5 +762,6 @@ fn refuse(reason: &'static str, message: String) -> Rejection {
 
 fn panic_message(cause: &(dyn Any + Send)) -> String {
     let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| cause.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+    text.or_else(|| cause.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

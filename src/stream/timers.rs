@@ -132,7 +132,6 @@ impl WakeQueue {
     pub fn next(&self) -> Option<Millis> {
         self.heap.peek().map(|Reverse((wake, _))| *wake)
     }
-
 }
 
 #[cfg(test)]

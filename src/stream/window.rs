@@ -97,7 +97,8 @@ impl SessionWindows {
         }
         let alone = Window { start: time, end: time };
         let with_left = left.map(|(_, window)| Window { end: time, ..window }).filter(|window| fits(*window));
-        let with_right = right.map(|(_, window)| Window { start: time, ..window }).filter(|window| fits(*window));
+        let with_right =
+            right.map(|(_, window)| Window { start: time, ..window }).filter(|window| fits(*window));
         if let (Some((a, left)), Some((b, right))) = (left, right) {
             let whole = Window { start: left.start, end: right.end };
             if fits(whole) {
@@ -106,7 +107,9 @@ impl SessionWindows {
         }
         // Only one of them can take it, or none; what it stays apart from is behind a cut from now on.
         let (session, absorbed) = match (left, with_left, right, with_right) {
-            (Some((name, _)), Some(session), ..) | (.., Some((name, _)), Some(session)) => (session, vec![name]),
+            (Some((name, _)), Some(session), ..) | (.., Some((name, _)), Some(session)) => {
+                (session, vec![name])
+            }
             _ => (alone, Vec::new()),
         };
         let mut made = Vec::new();

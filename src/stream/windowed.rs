@@ -127,7 +127,9 @@ impl<A: Aggregate> Operator for Windowed<A> {
         self.emit(context, *name, |meta| meta.is_final = true);
         context.remove(name);
         context.drop_through(due);
-        if let (WindowKind::Session(windows), Some(WindowedEntry::Cuts(cuts))) = (self.kind, context.get(&CUTS)) {
+        if let (WindowKind::Session(windows), Some(WindowedEntry::Cuts(cuts))) =
+            (self.kind, context.get(&CUTS))
+        {
             // What lies before such a cut would be late.
             let is_needed = |cut: &Millis| !context.is_closed(self.session_due(windows, *cut));
             let needed: Vec<Millis> = cuts.iter().copied().filter(is_needed).collect();
@@ -259,7 +261,8 @@ impl<A: Aggregate> Windowed<A> {
     }
 
     fn emit(&self, context: &mut Context<'_, Self>, name: i64, change: impl FnOnce(&mut RowMeta)) {
-        let Some(WindowedEntry::Window { window, event_id, first_arrival, trail, value }) = context.get(&name).cloned()
+        let Some(WindowedEntry::Window { window, event_id, first_arrival, trail, value }) =
+            context.get(&name).cloned()
         else {
             return;
         };

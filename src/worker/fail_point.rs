@@ -17,19 +17,34 @@ pub(super) enum FailPoint {
 }
 
 impl FailPoint {
-    /// With `TIDEWATCH_FAIL_POINT` naming this step (`outputs`, `changelog` …) and outputs in the transaction: says so, and
-    /// stops this thread for good.
+    /// With `FAIL_POINT` naming this step (`outputs`, `changelog` …) and outputs in the transaction: says so, and holds
+    /// this thread for good; or, with `=stop` behind the name, stops the process once, until somebody continues it.
     #[cfg(feature = "fail-points")]
-    #[allow(clippy::print_stdout, reason = "the test that stops the worker reads it")]
+    #[allow(clippy::print_stdout, reason = "the test that waits for the step reads it")]
     pub fn reach(self, outputs: usize) {
         use std::sync::LazyLock;
-        static WANTED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("TIDEWATCH_FAIL_POINT").ok());
-        let name = format!("{self:?}").to_lowercase();
-        if outputs > 0 && WANTED.as_ref() == Some(&name) {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        static WANTED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("FAIL_POINT").ok());
+        static HAS_STOPPED: AtomicBool = AtomicBool::new(false);
+        let Some(wanted) = WANTED.as_deref().filter(|_| outputs > 0) else { return };
+        let (name, action) = wanted.split_once('=').unwrap_or((wanted, "hold"));
+        if name != format!("{self:?}").to_lowercase() {
+            return;
+        }
+        let is_first = !HAS_STOPPED.swap(true, Ordering::SeqCst);
+        if is_first {
             println!("fail point {name} with {outputs} outputs");
-            loop {
-                std::thread::park();
+        }
+        match action {
+            "stop" if is_first => {
+                let own = std::process::id().to_string();
+                let stopped = std::process::Command::new("kill").args(["-STOP", &own]).status();
+                assert!(stopped.is_ok_and(|status| status.success()), "kill -STOP failed");
             }
+            "stop" => {}
+            _ => loop {
+                std::thread::park();
+            },
         }
     }
 

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::topic_partition_list::Offset;
@@ -244,8 +244,18 @@ where
             // No reader may wait for an open transaction until the broker's time-out.
             self.transaction.abort();
         }
-        // Leaving the group hands the partitions over at once, and must not wait for this loop.
+        // Leaving the group hands the partitions over at once, and must not wait for this loop: what the group has decided and
+        // nobody has acted on is answered, or the client would wait for that answer for ever.
         self.consumer.context().close();
+        while let Some(change) = self.consumer.context().next_change() {
+            let answered = match change {
+                Change::Assigned(list) => self.consumer.incremental_assign(&list),
+                Change::Revoked(list) => self.consumer.incremental_unassign(&list),
+            };
+            if let Err(error) = answered {
+                tracing::warn!(%error, "answering the group before leaving it");
+            }
+        }
         result
     }
 
@@ -266,7 +276,8 @@ where
             }
             let is_ready = self.restorations.is_empty() && !self.partitions.is_empty();
             if was_ready.replace(is_ready) != Some(is_ready) {
-                let reason = if is_ready { "folding" } else { "waiting for partitions, or restoring their state" };
+                let reason =
+                    if is_ready { "folding" } else { "waiting for partitions, or restoring their state" };
                 readiness.set(is_ready, reason);
             }
         }
@@ -284,7 +295,8 @@ where
     }
 
     fn is_full(&self) -> bool {
-        self.transaction.outputs >= self.config.commit_outputs || self.transaction.bytes >= self.config.commit_bytes
+        self.transaction.outputs >= self.config.commit_outputs
+            || self.transaction.bytes >= self.config.commit_bytes
     }
 
     /// Folds what is there, at most for as long as a commit may wait.
@@ -382,7 +394,11 @@ where
                 _ => None,
             };
             begin
-                .add_partition_offset(&self.topic, partition, committed.map_or(Offset::Beginning, Offset::Offset))
+                .add_partition_offset(
+                    &self.topic,
+                    partition,
+                    committed.map_or(Offset::Beginning, Offset::Offset),
+                )
                 .map_err(WorkerError::kafka("taking partitions over"))?;
             let (task, origin) = (self.family.task(partition), self.origin(partition));
             wanted.insert(partition, Wanted { task, committed, origin });
@@ -494,8 +510,7 @@ where
         }
         FailPoint::Drained.reach(self.transaction.outputs);
         if offsets.count() > 0 {
-            let group = self.consumer.group_metadata().ok_or(WorkerError::Lost)?;
-            self.transaction.send_offsets(&offsets, &group)?;
+            self.transaction.send_offsets(&offsets, &self.membership()?)?;
         }
         let outputs = self.transaction.outputs;
         FailPoint::Offsets.reach(outputs);
@@ -511,6 +526,18 @@ where
         metrics::histogram!("tidewatch_commit_seconds").record(self.committed_at.elapsed().as_secs_f64());
         self.committed_at = Instant::now();
         Ok(())
+    }
+
+    /// What shows the group that this worker still owns its partitions (KIP-447).
+    ///
+    /// A client whose session has run out is nobody's member any more, and says so: with an empty name and no generation,
+    /// which a broker takes for a client from before KIP-447 and lets pass. That must not be sent. The client's own
+    /// thread first forgets the name and then marks the assignment as lost, so the mark is looked at after that thread has
+    /// answered once more.
+    fn membership(&self) -> Result<ConsumerGroupMetadata, WorkerError> {
+        let group = self.consumer.group_metadata().ok_or(WorkerError::Lost)?;
+        self.consumer.assignment().map_err(WorkerError::kafka("looking at the assignment"))?;
+        if self.consumer.assignment_lost() { Err(WorkerError::Lost) } else { Ok(group) }
     }
 
     /// Waits until the broker has taken what was sent. Where it is slow the partitions are paused, so that polling, which keeps
@@ -551,7 +578,8 @@ where
     /// After a transaction that failed, perhaps in the midst of its commit: a producer made anew decides what is in doubt, and
     /// the group's offsets tell how. Memory then goes on from that commit, or back to the one before it.
     fn recover(&mut self, error: WorkerError) -> Result<(), WorkerError> {
-        let is_lost = matches!(error, WorkerError::Lost | WorkerError::Cut { .. } | WorkerError::Encode { .. });
+        let is_lost =
+            matches!(error, WorkerError::Lost | WorkerError::Cut { .. } | WorkerError::Encode { .. });
         if is_lost || self.consumer.assignment_lost() {
             return Err(error);
         }

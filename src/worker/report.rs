@@ -71,7 +71,11 @@ impl Reporter {
                 let plain = ends.iter().filter_map(|((name, partition), offset)| {
                     let topic = log.plain_name(name);
                     let is_row = !OWN.contains(&topic) && !topic.starts_with("changelog-");
-                    is_row.then(|| OutputEnd { topic: topic.to_owned(), partition: *partition, offset: *offset })
+                    is_row.then(|| OutputEnd {
+                        topic: topic.to_owned(),
+                        partition: *partition,
+                        offset: *offset,
+                    })
                 });
                 plain.collect()
             });

@@ -71,7 +71,9 @@ impl<O: Operator> Restoration<O> {
             settings.set("isolation.level", isolation).set("enable.partition.eof", "true");
             // The changelog is read in bulk.
             settings.set("fetch.message.max.bytes", "8388608").set("queued.max.messages.kbytes", "65536");
-            settings.create_with_context(Quiet).map_err(WorkerError::kafka("creating the consumer of a changelog"))
+            settings
+                .create_with_context(Quiet)
+                .map_err(WorkerError::kafka("creating the consumer of a changelog"))
         };
         let uncommitted = client("read_uncommitted")?;
         let mut restoring = BTreeMap::new();
@@ -83,9 +85,11 @@ impl<O: Operator> Restoration<O> {
             let snapshot = snapshots.and_then(|snapshots| snapshots.read(&origin, end));
             if let Some(snapshot) = &snapshot {
                 for (key, value) in snapshot.cells() {
-                    restore
-                        .apply(key, Some(value))
-                        .map_err(|source| WorkerError::Restore { changelog: changelog.to_owned(), partition, source })?;
+                    restore.apply(key, Some(value)).map_err(|source| WorkerError::Restore {
+                        changelog: changelog.to_owned(),
+                        partition,
+                        source,
+                    })?;
                 }
             }
             let start = snapshot.map_or(0, |snapshot| snapshot.changelog_end);
@@ -94,7 +98,13 @@ impl<O: Operator> Restoration<O> {
             restoring.insert(partition, Restoring { restore, committed, start, end, records: 0, began });
         }
         let changelog = changelog.to_owned();
-        Ok(Self { consumer: client("read_committed")?, changelog, restoring, is_reading: false, looked: None })
+        Ok(Self {
+            consumer: client("read_committed")?,
+            changelog,
+            restoring,
+            is_reading: false,
+            looked: None,
+        })
     }
 
     /// A partition that is somebody else's now.
@@ -121,7 +131,11 @@ impl<O: Operator> Restoration<O> {
                     let Some(restoring) = self.restoring.get_mut(&partition) else { continue };
                     restoring.records += 1;
                     restoring.restore.apply(message.key().unwrap_or_default(), message.payload()).map_err(
-                        |source| WorkerError::Restore { changelog: self.changelog.clone(), partition, source },
+                        |source| WorkerError::Restore {
+                            changelog: self.changelog.clone(),
+                            partition,
+                            source,
+                        },
                     )?;
                 }
                 Err(KafkaError::PartitionEOF(partition)) => {
@@ -162,8 +176,11 @@ impl<O: Operator> Restoration<O> {
     fn finish(&self, partition: i32, restoring: Restoring<O>) -> Result<Restored<O>, WorkerError> {
         let Restoring { restore, committed, records, began, .. } = restoring;
         let changelog = self.changelog.clone();
-        let task =
-            restore.finish().map_err(|source| WorkerError::Restore { changelog: changelog.clone(), partition, source })?;
+        let task = restore.finish().map_err(|source| WorkerError::Restore {
+            changelog: changelog.clone(),
+            partition,
+            source,
+        })?;
         // Both were written by the same transactions.
         if let Some(committed) = committed.filter(|committed| *committed != task.offset()) {
             return Err(WorkerError::Disagreement { changelog, partition, offset: task.offset(), committed });
@@ -171,7 +188,15 @@ impl<O: Operator> Restoration<O> {
         let seconds = began.elapsed().as_secs_f64();
         metrics::counter!("tidewatch_restored_records_total").increment(records as u64);
         metrics::histogram!("tidewatch_restore_seconds").record(seconds);
-        tracing::info!(changelog, partition, records, seconds, keys = task.keys(), offset = task.offset(), "restored");
+        tracing::info!(
+            changelog,
+            partition,
+            records,
+            seconds,
+            keys = task.keys(),
+            offset = task.offset(),
+            "restored"
+        );
         Ok(Restored { partition, task, committed })
     }
 }

@@ -67,8 +67,10 @@ impl Snapshots {
         fs::create_dir_all(&self.folder)?;
         let path = self.path(origin);
         // Of this process and thread alone: another worker may write its own while partitions move.
-        let draft = path.with_extension(format!("{}-{:?}.draft", std::process::id(), std::thread::current().id()));
-        let written = self.write_to(&draft, origin, changelog_end, task).and_then(|()| fs::rename(&draft, &path));
+        let draft =
+            path.with_extension(format!("{}-{:?}.draft", std::process::id(), std::thread::current().id()));
+        let written =
+            self.write_to(&draft, origin, changelog_end, task).and_then(|()| fs::rename(&draft, &path));
         if written.is_err() {
             // Nothing is lost with it; the error says what was wrong.
             let _ = fs::remove_file(&draft);

@@ -96,7 +96,8 @@ impl Transaction {
         row.encode(&mut value).map_err(|source| WorkerError::Encode { topic, source })?;
         self.bytes += value.len();
         let name = self.log.name(topic);
-        let sent = self.send(BaseRecord::with_opaque_to(&name, input as usize).key(row.key()).payload(&value));
+        let sent =
+            self.send(BaseRecord::with_opaque_to(&name, input as usize).key(row.key()).payload(&value));
         self.buffer = value;
         sent
     }

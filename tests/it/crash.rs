@@ -7,7 +7,7 @@ use tidewatch::demo::sender::Sender;
 
 use crate::expected;
 use crate::proxy::Proxy;
-use crate::system::{KEY, Process, System, eventually};
+use crate::system::{KEY, System, eventually};
 
 fn requests() -> Vec<Request> {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/2011-07_requests.csv");
@@ -22,18 +22,6 @@ async fn send(url: &str, requests: &[Request], steps: std::ops::Range<usize>, se
     sender.flush().await.unwrap();
 }
 
-/// Waits until outputs lie in an open transaction, and kills the worker there. What proves the moment is the
-/// log after the kill: nobody is left to commit, and there are outputs behind the last stable offset.
-async fn kill_inside_a_transaction(system: &System, worker: Process) -> bool {
-    let open = || {
-        let topics = ["incidents", "sla-metrics"];
-        topics.iter().flat_map(|topic| system.bounds(topic)).any(|(stable, end)| stable < end)
-    };
-    eventually("outputs in an open transaction", async || open().then_some(())).await;
-    worker.kill();
-    open()
-}
-
 const KILLS: usize = 5;
 
 /// The month is sent while the worker is killed five times inside a transaction that holds outputs; then it is
@@ -46,17 +34,11 @@ async fn i5_killed_workers_lose_and_repeat_nothing() {
     let length = boston::steps(&requests).len();
     let mut sender = None;
     let mut kills = 0;
-    // Transactions stay open for longer than usual, so that there is an inside to hit.
-    let slow = ["process.commit_interval=700ms"];
-    for part in 0..KILLS {
+    for (part, step) in ["outputs", "changelog", "drained", "offsets", "outputs"].into_iter().enumerate() {
         send(&ingest.url, &requests, part * length / KILLS..(part + 1) * length / KILLS, &mut sender).await;
-        loop {
-            let worker = system.start("process", &slow);
-            if kill_inside_a_transaction(&system, worker).await {
-                kills += 1;
-                break;
-            }
-        }
+        let (worker, _) = system.start_until(step, &["process.session_timeout=1s"]).await;
+        worker.kill();
+        kills += 1;
     }
     println!("kills inside an open transaction that held outputs: {kills}");
     let worker = system.start_ready("process", &[]).await;

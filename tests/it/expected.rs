@@ -1,11 +1,12 @@
 //! What the derived topics and the tables must hold: the fold of the family log, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rdkafka::message::Message;
 use tidewatch::codec;
-use tidewatch::event::derived::{Incident, Row, SlaMetric};
+use tidewatch::event::derived::{DeadLetter, Incident, LateEvent, Row, SlaMetric};
 use tidewatch::event::id;
+use tidewatch::stream::Totals;
 use tidewatch::worker::{self, OutputRow};
 
 use crate::system::{self, System};
@@ -15,16 +16,28 @@ pub type Records = BTreeMap<i32, Vec<(Vec<u8>, Vec<u8>)>>;
 
 /// The rows that follow from the family log as far as the workers have committed it, in the order of the log.
 pub fn rows(system: &System) -> Vec<Row> {
+    fold(system).0
+}
+
+/// As [`rows`]; and what each partition's fold has met.
+pub fn fold(system: &System) -> (Vec<Row>, BTreeMap<i32, Totals>) {
     let family = worker::civic(&system.config.civic);
     let committed = system.committed(&worker::group(family.topic), family.topic);
-    let mut rows = Vec::new();
+    let (mut rows, mut totals) = (Vec::new(), BTreeMap::new());
     for (partition, messages) in system.read_committed(family.topic) {
         let mut task = family.task(partition);
         for message in messages.iter().filter(|message| message.offset() < committed[&partition]) {
             task.process(&family.read(message), usize::MAX, &mut rows);
         }
+        totals.insert(partition, task.totals());
     }
-    rows
+    (rows, totals)
+}
+
+/// How many records of a partition of the family topic are data, not marks.
+pub fn data_records(system: &System, partition: i32) -> u64 {
+    let records = system.read_committed("civic");
+    records[&partition].iter().filter(|record| record.payload().is_some()).count() as u64
 }
 
 /// What a derived topic must hold, record for record.
@@ -49,19 +62,43 @@ pub fn committed(system: &System, topic: &str) -> Records {
     read.map(|(partition, messages)| (partition, messages.iter().map(record).collect())).collect()
 }
 
-/// The read-committed sequence of `topic` is exactly the fold's: nothing lost, repeated or different.
+/// The read-committed sequence of `topic` is exactly the fold's: nothing lost, repeated or different. In a partition of it
+/// the rows of several partitions of the family may lie between each other; each of those is compared by itself.
 pub fn assert_exactly_once(system: &System, rows: &[Row], topic: &str) {
     let (expected, found) = (records(rows, topic), committed(system, topic));
     for (partition, expected) in &expected {
-        let found = &found[partition];
-        let differ = expected.iter().zip(found).position(|(a, b)| a != b);
-        assert!(
-            differ.is_none() && expected.len() == found.len(),
-            "{topic}/{partition}: {} records expected, {} found; they first differ at {differ:?}",
-            expected.len(),
-            found.len(),
-        );
+        let (expected, found) = (by_input(topic, expected), by_input(topic, &found[partition]));
+        let inputs: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+        for input in inputs {
+            let nothing = Vec::new();
+            let (expected, found) =
+                (expected.get(input).unwrap_or(&nothing), found.get(input).unwrap_or(&nothing));
+            let differ = expected.iter().zip(found).position(|(a, b)| a != b);
+            assert!(
+                differ.is_none() && expected.len() == found.len(),
+                "{topic}/{partition}, of partition {input:?} of the family: {} records expected, {} found; they first \
+                 differ at {differ:?}",
+                expected.len(),
+                found.len(),
+            );
+        }
     }
+}
+
+type Sequence<'a> = Vec<&'a (Vec<u8>, Vec<u8>)>;
+
+/// Records by the partition of the family from which they follow, where their keys do not tell.
+fn by_input<'a>(topic: &str, records: &'a [(Vec<u8>, Vec<u8>)]) -> BTreeMap<Option<i32>, Sequence<'a>> {
+    let mut sequences: BTreeMap<_, Sequence<'a>> = BTreeMap::new();
+    for record in records {
+        let input = match topic {
+            "dead-letters" => Some(decode::<DeadLetter>("dead-letters", &record.1).partition),
+            "late-events" => Some(decode::<LateEvent>("late-events", &record.1).partition),
+            _ => None,
+        };
+        sequences.entry(input).or_default().push(record);
+    }
+    sequences
 }
 
 /// The last version of each row that isn't retracted: (id, version), by table.

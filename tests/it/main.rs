@@ -3,11 +3,14 @@
 //! A test makes a [`system::System`] of its own (topic prefix, database, ports), runs the roles as processes, and
 //! waits for conditions. An invariant is named by the test that proves it.
 
+mod chaos;
 mod civic;
 mod crash;
 mod demo;
 mod expected;
 mod input;
+mod load;
 mod operation;
 mod proxy;
+mod restore;
 mod system;

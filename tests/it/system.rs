@@ -1,9 +1,10 @@
 //! One stack for all tests, and for each test a system of its own on it.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::topic_partition_list::Offset;
 use tidewatch::config::Config;
@@ -57,17 +58,22 @@ pub struct System {
     pub config: Config,
     pub log: Log,
     file: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl System {
     /// A system with its topics and tables; `settings` are lines of TOML beyond what it needs to be one.
     pub async fn new(settings: &str) -> Self {
+        Self::on(stack().kafka().unwrap(), settings).await
+    }
+
+    /// A system on a Kafka of the test's own.
+    pub async fn on(kafka: &str, settings: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let file = folder.path().join("tidewatch.toml");
-        let (kafka, clickhouse) = (stack().kafka().unwrap(), stack().clickhouse().unwrap());
+        let clickhouse = stack().clickhouse().unwrap();
         let text = format!(
             r#"
             kafka.brokers = "{kafka}"
@@ -96,11 +102,40 @@ impl System {
         let log = Log::new(&config.kafka);
         topics::create(&log).await.unwrap();
         sink::migrate(&config.clickhouse).await.unwrap();
-        Self { config, log, file, _folder: folder }
+        Self { config, log, file, folder }
+    }
+
+    /// A folder of the test's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts a role as a process, on a free port.
     pub fn start(&self, role: &str, settings: &[&str]) -> Process {
+        self.start_with(role, settings, &[]).0
+    }
+
+    /// Starts a worker that stops for good at a step of its commits, once its transaction holds outputs; and waits until it
+    /// has. Returns how many outputs there are.
+    pub async fn start_until(&self, step: &str, settings: &[&str]) -> (Process, usize) {
+        let (process, lines) = self.start_with("process", settings, &[("FAIL_POINT", step)]);
+        let wait = move || {
+            lines.lines().map_while(Result::ok).find_map(|line| {
+                let outputs = line.strip_prefix("fail point ")?.split_once(" with ")?.1;
+                outputs.strip_suffix(" outputs")?.parse().ok()
+            })
+        };
+        let outputs = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(wait)).await;
+        let outputs = outputs.unwrap_or_else(|_| panic!("waited in vain for the step {step}"));
+        (process, outputs.unwrap().expect("the worker reaches the step"))
+    }
+
+    fn start_with(
+        &self,
+        role: &str,
+        settings: &[&str],
+        environment: &[(&str, &str)],
+    ) -> (Process, BufReader<ChildStdout>) {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         // Bound to this thread: a test that fails leaves nothing behind.
         let mut command = Command::new(BINARY);
@@ -109,9 +144,10 @@ impl System {
         for setting in settings {
             command.args(["--set", setting]);
         }
-        command.env("TIDEWATCH_LOG", "warn").stdin(Stdio::null());
-        let child = command.spawn().unwrap();
-        Process { child, url: format!("http://127.0.0.1:{port}") }
+        command.env("TIDEWATCH_LOG", "warn").envs(environment.iter().copied()).stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        (Process { child, url: format!("http://127.0.0.1:{port}") }, lines)
     }
 
     /// Starts a role and waits until it is ready.
@@ -195,15 +231,22 @@ impl System {
 
     /// (first offset that is not stable, end) of each partition: they differ while a transaction is open.
     pub fn bounds(&self, topic: &str) -> Vec<(i64, i64)> {
+        self.try_bounds(topic).unwrap()
+    }
+
+    /// As [`bounds`](Self::bounds), where the broker may be away.
+    pub fn try_bounds(&self, topic: &str) -> KafkaResult<Vec<(i64, i64)>> {
         let client = |isolation| -> BaseConsumer {
             self.log.consumer("reader").set("isolation.level", isolation).create().unwrap()
         };
         let (committed, all) = (client("read_committed"), client("read_uncommitted"));
         let name = self.log.name(topic);
-        let end = |client: &BaseConsumer, partition| {
-            client.fetch_watermarks(&name, partition, Duration::from_secs(10)).unwrap().1
+        let end = |client: &BaseConsumer, partition| -> KafkaResult<i64> {
+            Ok(client.fetch_watermarks(&name, partition, Duration::from_secs(10))?.1)
         };
-        (0..partitions(topic)).map(|partition| (end(&committed, partition), end(&all, partition))).collect()
+        (0..partitions(topic))
+            .map(|partition| Ok((end(&committed, partition)?, end(&all, partition)?)))
+            .collect()
     }
 }
 
@@ -258,9 +301,22 @@ impl Process {
 
     /// SIGTERM, and what it ended with.
     pub async fn terminate(self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         self.ended().await
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// The sum of a metric over its labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = reqwest::get(format!("{}/metrics", self.url)).await.unwrap().text().await.unwrap();
+        let values = text.lines().filter_map(|line| line.strip_prefix(name));
+        let values = values.filter(|rest| rest.starts_with(['{', ' ']));
+        values.filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 
     /// Waits for its end, and tells what it ended with.

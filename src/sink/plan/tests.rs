@@ -117,7 +117,8 @@ fn values_of_other_subjects_are_refused() {
 /// What was written before a field was added has the field's default.
 #[test]
 fn values_of_an_older_schema_are_read_as_the_newest() {
-    let plan = plan(&[("rule", "String", ""), ("final", "UInt8", ""), ("merged_into", "Nullable(UUID)", "")]).unwrap();
+    let plan = plan(&[("rule", "String", ""), ("final", "UInt8", ""), ("merged_into", "Nullable(UUID)", "")])
+        .unwrap();
     assert_eq!(row(&plan, &incident()).unwrap(), b"\x0asla_breach\x01\x01");
     let new = codec::newest("incidents").unwrap().encode(&incident()).unwrap();
     let (_, value) = codec::decode_generic(Some(&new)).unwrap();

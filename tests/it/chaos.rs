@@ -1,0 +1,235 @@
+//! Exactly once (I5) under kill −9, zombies, rebalances and a broker that goes away: what a plain reader of committed
+//! records sees is, record for record, the fold of the log.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tidewatch::event::derived::Accounting;
+use tidewatch::worker;
+use tidewatch_local::parts::PartName;
+use tidewatch_local::{Stack, StackOptions};
+
+use crate::expected;
+use crate::load::Load;
+use crate::system::{BINARY, Process, System, eventually};
+
+/// Steps of a commit at which the transaction is open and holds outputs; after `committed` it isn't.
+const STEPS: [&str; 5] = ["outputs", "changelog", "drained", "offsets", "committed"];
+const OUTPUTS: [&str; 4] = ["incidents", "sla-metrics", "dead-letters", "late-events"];
+
+/// How long the kills may take in `cargo test`, and how many there are at most. `TIDEWATCH_CHAOS_KILLS=1000` asks for a number
+/// instead (`just chaos`).
+fn limit() -> (Duration, usize) {
+    match std::env::var("TIDEWATCH_CHAOS_KILLS") {
+        Ok(kills) => (Duration::MAX, kills.parse().expect("TIDEWATCH_CHAOS_KILLS is a number")),
+        Err(_) => (Duration::from_secs(120), 60),
+    }
+}
+
+/// A worker of a name, quick to be missed.
+fn settings(instance: &str) -> [String; 2] {
+    [format!("process.instance={instance}"), "process.session_timeout=1s".to_owned()]
+}
+
+async fn start_until(system: &System, instance: &str, step: &str) -> (Process, usize) {
+    let settings = settings(instance);
+    system.start_until(step, &settings.each_ref().map(String::as_str)).await
+}
+
+async fn start_ready(system: &System, instance: &str) -> Process {
+    let settings = settings(instance);
+    system.start_ready("process", &settings.each_ref().map(String::as_str)).await
+}
+
+/// The sequence of each derived topic is that of the fold, and the accounts are right (I7).
+async fn assert_exactly_once(system: &System) {
+    let (rows, totals) = expected::fold(system);
+    for topic in OUTPUTS {
+        expected::assert_exactly_once(system, &rows, topic);
+    }
+    let mut last = BTreeMap::new();
+    for (_, value) in expected::committed(system, "accounting").into_values().flatten() {
+        let row: Accounting = expected::decode("accounting", &value);
+        let former = last.insert((row.partition, row.hour, row.tenant.clone()), row.clone());
+        assert!(former.is_none_or(|former| former.version <= row.version), "an account goes back: {row:?}");
+    }
+    for (partition, totals) in totals {
+        let accounts = last.values().filter(|row| row.partition == partition);
+        let [read, folded, duplicate, late, dead] = accounts.fold([0; 5], |sum, row| {
+            let counts = [row.read, row.folded, row.duplicate, row.late, row.dead_lettered];
+            std::array::from_fn(|place| sum[place] + counts[place] as u64)
+        });
+        let records = totals.records;
+        assert_eq!(read, folded + duplicate + late + dead, "I7: each record has one outcome");
+        let counted = [folded, duplicate, late, dead];
+        assert_eq!(counted, [records.folded, records.duplicate, records.late, records.dead_lettered]);
+        assert_eq!(read, expected::data_records(system, partition), "I7: nothing vanishes");
+    }
+}
+
+/// Kills a worker at each step of its commits and at random moments, first alone, then beside another one that takes over
+/// and hands back.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_kills_at_every_step_lose_and_repeat_nothing() {
+    let system = System::new("").await;
+    let load = Load::start(&system, 1, 12);
+    let (time, kills) = limit();
+    let began = Instant::now();
+    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut killed = 0;
+    let mut other = None;
+    for round in 0.. {
+        if killed >= kills || began.elapsed() > time {
+            break;
+        }
+        // From the middle on there is another worker beside it.
+        if other.is_none() && (killed >= kills / 2 || began.elapsed() > time / 2) {
+            other = Some(start_ready(&system, "other").await);
+        }
+        let step = STEPS.into_iter().chain(["random"]).cycle().nth(round).unwrap();
+        let outputs = if step == "random" {
+            kill_at_random(&system, round as u64, other.is_some()).await
+        } else {
+            let (worker, outputs) = start_until(&system, "one", step).await;
+            worker.kill();
+            outputs
+        };
+        if outputs > 0 {
+            let (kills, lost) = counts.entry(step).or_default();
+            *kills += 1;
+            *lost += outputs;
+            killed += usize::from(step != "committed");
+        }
+    }
+    let sent = load.stop();
+    let worker = start_ready(&system, "one").await;
+    system.folded().await;
+    eventually("the last accounts", async || accounts_are_whole(&system).then_some(())).await;
+    assert!(worker.terminate().await.success());
+    if let Some(other) = other {
+        assert!(other.terminate().await.success());
+    }
+    println!("{killed} kills inside an open transaction that held outputs, under a load of {sent} records:");
+    for (step, (kills, outputs)) in &counts {
+        println!("  at {step}: {kills} kills, {outputs} outputs in their transactions");
+    }
+    for step in STEPS {
+        assert!(counts.contains_key(step), "no worker was killed at {step}");
+    }
+    assert_exactly_once(&system).await;
+}
+
+/// Lets a worker run, and kills it when its open transaction happens to hold outputs; returns how many that were at least.
+async fn kill_at_random(system: &System, seed: u64, is_accompanied: bool) -> usize {
+    let worker = start_ready(system, "one").await;
+    let moment = Duration::from_millis(seed.wrapping_mul(0x9e37_79b9) % 1_500);
+    tokio::time::sleep(moment).await;
+    worker.kill();
+    // Another one's transaction would be counted with it.
+    if is_accompanied {
+        return 0;
+    }
+    let open = OUTPUTS.iter().flat_map(|topic| system.bounds(topic)).map(|(stable, end)| end - stable);
+    open.sum::<i64>() as usize
+}
+
+/// The accounts are written at most once a second: the last ones come after the last commit.
+fn accounts_are_whole(system: &System) -> bool {
+    let rows = expected::committed(system, "accounting").into_values().flatten();
+    let mut last = BTreeMap::new();
+    for (_, value) in rows {
+        let row: Accounting = expected::decode("accounting", &value);
+        last.insert((row.partition, row.hour, row.tenant.clone()), row.read as u64);
+    }
+    let partitions = crate::system::partitions("civic");
+    let data: u64 = (0..partitions).map(|partition| expected::data_records(system, partition)).sum();
+    last.values().sum::<u64>() == data
+}
+
+/// A worker is stopped in the midst of a transaction for longer than its session, another one takes its partitions, and then
+/// it wakes: what it had under way must not be committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_zombie_commits_nothing() {
+    let system = System::new("").await;
+    let load = Load::start(&system, 2, 8);
+    for step in ["outputs", "drained"] {
+        let (zombie, outputs) = start_until(&system, "zombie", &format!("{step}=stop")).await;
+        let before = members(&system);
+        let heir = system.start("process", &settings("heir").each_ref().map(String::as_str));
+        eventually("the group without the zombie", async || {
+            let members = members(&system);
+            (!members.is_empty() && !members.iter().any(|member| before.contains(member))).then_some(())
+        })
+        .await;
+        let is_open = OUTPUTS.iter().flat_map(|topic| system.bounds(topic)).any(|(stable, end)| stable < end);
+        assert!(is_open, "its transaction is still open when it wakes");
+        zombie.signal("CONT");
+        eventually("the failure of its transaction", async || {
+            let restarts = zombie.metric("tidewatch_worker_restarts_total").await;
+            (restarts + zombie.metric("tidewatch_aborts_total").await >= 1.0).then_some(())
+        })
+        .await;
+        heir.ready().await;
+        zombie.ready().await;
+        println!(
+            "a zombie at {step} woke with {outputs} outputs in its transaction, and committed none of them"
+        );
+        assert!(zombie.terminate().await.success());
+        assert!(heir.terminate().await.success());
+    }
+    load.stop();
+    let worker = start_ready(&system, "heir").await;
+    system.folded().await;
+    eventually("the last accounts", async || accounts_are_whole(&system).then_some(())).await;
+    assert!(worker.terminate().await.success());
+    assert_exactly_once(&system).await;
+}
+
+/// The ids of the group's members, once the group is at rest.
+fn members(system: &System) -> Vec<String> {
+    let client: BaseConsumer = system.log.client().create().unwrap();
+    let name = system.log.name(&worker::group("civic"));
+    let groups = client.fetch_group_list(Some(&name), Duration::from_secs(10)).unwrap();
+    let group = groups.groups().iter().find(|group| group.state() == "Stable");
+    group
+        .map(|group| group.members().iter().map(|member| member.id().to_owned()).collect())
+        .unwrap_or_default()
+}
+
+/// The broker ends and comes back while two workers are at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_broker_that_restarts_loses_and_repeats_nothing() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let options = |port| StackOptions {
+        data: Some(folder.path().join("data")),
+        kafka_port: port,
+        clickhouse_port: None,
+        parts: vec![PartName::Kafka],
+    };
+    let broker = Stack::start(Path::new(BINARY), &options(None)).unwrap();
+    let address = broker.kafka().unwrap().to_owned();
+    let port = address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let system = System::on(&address, "").await;
+    let load = Load::start(&system, 3, 8);
+    let workers = [start_ready(&system, "one").await, start_ready(&system, "two").await];
+    // While the broker starts, its answers are errors.
+    let stable = || -> Option<i64> {
+        Some(system.try_bounds("incidents").ok()?.iter().map(|(stable, _)| stable).sum())
+    };
+    eventually("outputs", async || stable().filter(|end| *end > 100)).await;
+    drop(broker);
+    let broker = Stack::start(Path::new(BINARY), &options(Some(port))).unwrap();
+    let before = eventually("the topics", async || stable()).await;
+    eventually("outputs after the restart", async || stable().filter(|end| *end > before + 100)).await;
+    load.stop();
+    system.folded().await;
+    eventually("the last accounts", async || accounts_are_whole(&system).then_some(())).await;
+    for worker in workers {
+        assert!(worker.terminate().await.success());
+    }
+    assert_exactly_once(&system).await;
+    drop(system);
+    drop(broker);
+}

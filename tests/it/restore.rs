@@ -1,0 +1,104 @@
+//! State comes back from the changelog, not from the family topic, and faster from a local copy.
+
+use std::fs;
+
+use tidewatch::worker;
+
+use crate::expected;
+use crate::load::Sender;
+use crate::system::{Process, System};
+
+const RECORDS: usize = 5_000;
+
+/// A worker that has folded everything in the log.
+async fn fold(system: &System, settings: &[&str]) -> Process {
+    let worker = system.start_ready("process", settings).await;
+    system.folded().await;
+    worker
+}
+
+fn send(system: &System, seed: u64) {
+    let mut sender = Sender::new(&system.log, seed);
+    sender.send(RECORDS);
+    sender.flush();
+}
+
+/// What a worker that was killed in the midst of a commit had folded is read again; nothing else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_restart_reads_the_changelog_and_not_the_log() {
+    let system = System::new("").await;
+    send(&system, 11);
+    assert!(fold(&system, &[]).await.terminate().await.success());
+    send(&system, 12);
+    let (killed, _) = system.start_until("drained", &["process.session_timeout=1s"]).await;
+    killed.kill();
+    let committed = system.committed(&worker::group("civic"), "civic");
+    let log = system.read_committed("civic");
+    let uncommitted = |(partition, records): (&i32, &Vec<rdkafka::message::OwnedMessage>)| {
+        use rdkafka::message::Message;
+        records.iter().filter(|record| record.offset() >= committed[partition]).count()
+    };
+    let again: usize = log.iter().map(uncommitted).sum();
+    let worker = fold(&system, &["process.session_timeout=1s"]).await;
+    let (restored, read) = (
+        worker.metric("tidewatch_restored_records_total").await,
+        worker.metric("tidewatch_records_total").await,
+    );
+    println!("read after the kill: {restored} records of the changelog, {read} of the family topic");
+    assert!(worker.terminate().await.success());
+    let marks = |records: &Vec<rdkafka::message::OwnedMessage>| records.len();
+    let appended: usize = system.read_committed("civic").values().map(marks).sum::<usize>()
+        - log.values().map(marks).sum::<usize>();
+    assert!(
+        read >= again as f64 && read <= (again + appended) as f64,
+        "{read} of {again} and {appended} new marks"
+    );
+    assert!(again <= RECORDS + appended, "one commit's worth at most");
+    assert!(restored > 0.0);
+    for topic in ["incidents", "sla-metrics", "dead-letters", "late-events"] {
+        expected::assert_exactly_once(&system, &expected::rows(&system), topic);
+    }
+}
+
+/// After an orderly end a restart reads next to nothing; a copy that is damaged or foreign is passed over, and the changelog
+/// read instead. Nobody sees a difference.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_local_snapshots_only_save_work() {
+    let system = System::new("").await;
+    let folder = system.folder().join("state");
+    let state = format!("process.state_dir={}", folder.display());
+    let settings = [&*state, "process.session_timeout=1s"];
+    let snapshots = || -> Vec<_> {
+        let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        files
+    };
+    send(&system, 21);
+    assert!(fold(&system, &settings).await.terminate().await.success());
+    assert_eq!(snapshots().len(), 4, "one a partition, and no draft");
+
+    send(&system, 22);
+    let worker = fold(&system, &settings).await;
+    let tail = worker.metric("tidewatch_restored_records_total").await;
+    assert!(worker.terminate().await.success());
+
+    // One has a bit that flipped, one lies in another's place.
+    let files = snapshots();
+    let mut bytes = fs::read(&files[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&files[0], bytes).unwrap();
+    fs::copy(&files[2], &files[1]).unwrap();
+    send(&system, 23);
+    let worker = fold(&system, &settings).await;
+    let whole = worker.metric("tidewatch_restored_records_total").await;
+    assert!(worker.terminate().await.success());
+    println!(
+        "records of the changelog that were read: {tail} with snapshots, {whole} where two of four are useless"
+    );
+    assert!(tail < 10.0 && whole > 1_000.0);
+    for topic in ["incidents", "sla-metrics", "dead-letters", "late-events"] {
+        expected::assert_exactly_once(&system, &expected::rows(&system), topic);
+    }
+}
