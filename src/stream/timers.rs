@@ -82,11 +82,17 @@ impl<T: Ord + Clone> KeyTimers<T> {
     /// The first reading of the clock at which, in silence, a timer may fire.
     pub fn next_wake(&self, time: &KeyTime, allowance: Millis) -> Option<Millis> {
         let pending = self.pending.first().map(|((due, _), ())| time.passes_at(*due, allowance));
-        let deferred = self.deferred.as_ref().and_then(|deferred| deferred.first());
-        match (pending, deferred.map(|(wait, due, _)| (*wait).max(time.passes_at(*due, allowance)))) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+        let mut first = pending;
+        for (wait, due, _) in self.deferred.iter().flat_map(|deferred| deferred.iter()) {
+            // They come in the order of their waits, but one that waits longer may be due earlier: the watermark, which had
+            // run ahead in silence, falls back with the key's next record.
+            if first.is_some_and(|first| first <= *wait) {
+                break;
+            }
+            let wake = (*wait).max(time.passes_at(*due, allowance));
+            first = Some(first.map_or(wake, |first| first.min(wake)));
         }
+        first
     }
 
     pub fn is_empty(&self) -> bool {
@@ -178,6 +184,15 @@ mod tests {
         assert_eq!(timers.next_due(100), Some((2, 1)));
         timers.put(&1, None);
         assert!(timers.is_empty() && timers.deferred.is_none() && timers.pending.is_empty());
+    }
+
+    #[test]
+    fn i3_of_timers_set_in_the_past_the_one_that_waits_longer_may_be_due_first() {
+        let mut timers = KeyTimers::default();
+        // Set in silence, when the watermark was at 90; then a record took it back to -10.
+        timers.put(&1, Some(Slot::new(TimerTime { due: 89, not_before: Some(110) })));
+        timers.put(&2, Some(Slot::new(TimerTime { due: -50, not_before: Some(111) })));
+        assert_eq!(timers.next_wake(&KeyTime::first(0, 101), 10), Some(111));
     }
 
     #[test]
