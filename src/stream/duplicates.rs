@@ -29,6 +29,8 @@ pub(super) struct RecentIds {
     chunks: BTreeMap<i64, Chunk>,
     /// The chunk that takes ids until the next commit.
     open: Option<i64>,
+    /// The last chunk that has been committed: it takes no more, for it would not be written again.
+    sealed: Option<i64>,
 }
 
 impl RecentIds {
@@ -63,7 +65,8 @@ impl RecentIds {
                 last.remove();
             }
         }
-        self.open = self.chunks.last_key_value().map(|(name, _)| *name);
+        let last = self.chunks.last_key_value().map(|(name, _)| *name);
+        self.open = last.filter(|last| Some(*last) > self.sealed);
     }
 
     /// The chunks that began at or after an offset.
@@ -85,12 +88,14 @@ impl RecentIds {
             self.drop_chunk(name);
         }
         self.open = None;
+        self.sealed = self.sealed.max(self.chunks.last_key_value().map(|(name, _)| *name));
     }
 
     /// A chunk as the changelog has it.
     pub fn restore(&mut self, name: i64, chunk: Option<Chunk>) {
         self.drop_chunk(name);
         let Some(chunk) = chunk else { return };
+        self.sealed = self.sealed.max(Some(name));
         for (seen, id) in &chunk {
             let last = self.seen.entry(*id).or_insert(*seen);
             *last = (*last).max(*seen);
@@ -180,6 +185,17 @@ mod tests {
         ids.commit(12, 10);
         assert!(ids.contains(1, 12, 10) && !ids.contains(2, 12, 10));
         assert_eq!(ids.seen.len(), 1, "what expired takes no room");
+    }
+
+    #[test]
+    fn i5_an_id_that_follows_an_undone_one_is_written_to_the_changelog() {
+        let mut ids = RecentIds::default();
+        ids.insert(1, 0, 0);
+        ids.commit(0, 10);
+        let before = ids.insert(2, 1, 1);
+        ids.forget_last(2, before);
+        ids.insert(3, 2, 2);
+        assert_eq!(ids.chunks_from(1).collect::<Vec<_>>(), [(2, &vec![(2, 3)])]);
     }
 
     #[test]
