@@ -281,11 +281,18 @@ impl<O: Operator> Task<O> {
             self.surface_at_once(key);
             return None;
         }
+        let id = match seen.identity {
+            // Its number has been seen whatever becomes of the record: one that is refused leaves no gap.
+            Seen::Sequence(producer, sequence) => {
+                self.state.put_producer(key, &producer, Some(sequence));
+                None
+            }
+            Seen::Id(id) => Some(id),
+            Seen::Record => None,
+        };
         let (savepoint, emitted) = (self.state.savepoint(), rows.len());
-        match seen.identity {
-            Seen::Id(id) => self.state.insert_id(id, self.position.clock, record.offset),
-            Seen::Sequence(producer, sequence) => self.state.put_producer(key, &producer, Some(sequence)),
-            Seen::Record => {}
+        if let Some(id) = id {
+            self.state.insert_id(id, self.position.clock, record.offset);
         }
         let folded = self.attempt(key, rows, |operator, context| operator.record(context, event));
         if folded.is_err() {
