@@ -567,7 +567,8 @@ impl<O: Operator> Task<O> {
     pub fn snapshot<E>(&self, visit: &mut Visit<'_, E>) -> Result<(), E> {
         let mut writer = Writer::new(visit);
         writer.all(&self.state)?;
-        writer.position::<O>(&self.cursor())
+        // Nothing is taken back in a snapshot.
+        writer.position::<O>(&Cursor { emission_chunks: 0, ..self.cursor() })
     }
 
     fn find_expired(&mut self) {
