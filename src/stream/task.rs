@@ -1,7 +1,7 @@
 //! A task: the fold of one partition of one family topic.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
@@ -431,30 +431,40 @@ impl<O: Operator> Task<O> {
         if cell.head.is_gapless { 0 } else { self.settings.allowance(tenant_of(&cell.name)) }
     }
 
-    /// Fires what the clock has made due, in the order in which the clock has made it so, then of the keys. `false`: the rows have
-    /// reached their end.
+    /// Fires what the clock has made due, timer by timer: in the order in which the clock has made their keys so, then
+    /// of the keys' names, so that it makes no difference where the rows reach their end. `false`: they have.
     fn fire_due(&mut self, end: usize, rows: &mut Vec<O::Row>) -> bool {
         let clock = self.position.clock;
-        let mut due = Vec::new();
+        // A key's place in memory is not part of the fold; its name is.
+        let mut due = BTreeSet::new();
         while let Some((wake, key)) = self.state.wakes.pop(clock) {
             match self.surface(wake, key) {
-                Some(next) if next <= clock => due.push((next, key)),
+                Some(next) if next <= clock => drop(due.insert((next, self.state.cells[key].name.clone(), key))),
                 Some(_) => self.schedule(key),
                 None => {}
             }
         }
-        // A key's place in memory is not part of the fold; its name is.
-        let cells = &self.state.cells;
-        due.sort_by(|(a_wake, a), (b_wake, b)| (a_wake, &cells[*a].name).cmp(&(b_wake, &cells[*b].name)));
-        due.dedup();
-        let mut due = due.into_iter();
-        while let Some((_, key)) = due.next() {
-            if !self.fire_key(key, end, rows) {
-                self.surface_at_once(key);
-                due.for_each(|(_, key)| self.surface_at_once(key));
-                return false;
+        while let Some((_, name, key)) = due.pop_first() {
+            loop {
+                if !self.fire_next(key, end, rows) {
+                    self.surface_at_once(key);
+                    due.into_iter().for_each(|(.., key)| self.surface_at_once(key));
+                    return false;
+                }
+                let allowance = self.allowance(key);
+                let cell = &self.state.cells[key];
+                match cell.timers.next_wake(&cell.head.time, allowance).filter(|next| *next <= clock) {
+                    None => {
+                        self.schedule(key);
+                        break;
+                    }
+                    Some(next) if due.first().is_some_and(|(other, other_name, _)| (*other, other_name) < (next, &name)) => {
+                        due.insert((next, name, key));
+                        break;
+                    }
+                    Some(_) => {}
+                }
             }
-            self.schedule(key);
         }
         true
     }
@@ -462,20 +472,32 @@ impl<O: Operator> Task<O> {
     /// Fires the key's timers that its watermark has strictly passed, in (due, timer) order. `false`: the rows have
     /// reached their end.
     fn fire_key(&mut self, key: usize, end: usize, rows: &mut Vec<O::Row>) -> bool {
-        let allowance = self.allowance(key);
-        loop {
-            let cell = &self.state.cells[key];
-            if let Some((timer, time)) = cell.timers.matured(self.position.clock) {
-                self.state.put_timer(key, &timer, Some(time));
-                continue;
-            }
-            let watermark = cell.head.time.watermark(allowance, self.position.clock);
-            let Some((due, timer)) = cell.timers.next_due(watermark) else { return true };
-            if rows.len() >= end {
+        while self.next_due(key).is_some() {
+            if !self.fire_next(key, end, rows) {
                 return false;
             }
-            self.fire(key, &timer, due, rows);
         }
+        true
+    }
+
+    /// Fires the first of them.
+    fn fire_next(&mut self, key: usize, end: usize, rows: &mut Vec<O::Row>) -> bool {
+        let Some((due, timer)) = self.next_due(key) else { return true };
+        if rows.len() >= end {
+            return false;
+        }
+        self.fire(key, &timer, due, rows);
+        true
+    }
+
+    /// The key's next timer that its watermark has strictly passed; those whose wait is over wait no more.
+    fn next_due(&mut self, key: usize) -> Option<(Millis, O::Timer)> {
+        let clock = self.position.clock;
+        while let Some((timer, time)) = self.state.cells[key].timers.matured(clock) {
+            self.state.put_timer(key, &timer, Some(time));
+        }
+        let cell = &self.state.cells[key];
+        cell.timers.next_due(cell.head.time.watermark(self.allowance(key), clock))
     }
 
     fn fire(&mut self, key: usize, timer: &O::Timer, due: Millis, rows: &mut Vec<O::Row>) {
