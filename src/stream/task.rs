@@ -277,9 +277,16 @@ impl<O: Operator> Task<O> {
         };
         let key = seen.key;
         // What this record's time has made due comes before the record itself (I3).
-        if !self.fire_key(key, end, rows) {
-            self.surface_at_once(key);
-            return None;
+        if self.next_due(key).is_some() {
+            if !self.fire_key(key, end, rows) {
+                self.surface_at_once(key);
+                return None;
+            }
+            // That may have made unknown what the record names.
+            if let Err(rejection) = self.resolve(record, event, event.alias()) {
+                self.schedule(key);
+                return Some(Err(rejection));
+            }
         }
         let id = match seen.identity {
             // Its number has been seen whatever becomes of the record: one that is refused leaves no gap.
