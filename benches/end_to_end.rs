@@ -8,7 +8,6 @@
 mod bids;
 mod by_hand;
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 

@@ -61,8 +61,7 @@ const BIDS: u64 = 1_000_000;
 const COMMIT: usize = 100_000;
 
 fn bids(criterion: &mut Criterion) {
-    let bids: Vec<(String, Bid)> =
-        (0..BIDS).map(|place| Bid::of(place)).map(|bid| (bid.key(), bid)).collect();
+    let bids: Vec<(String, Bid)> = (0..BIDS).map(Bid::of).map(|bid| (bid.key(), bid)).collect();
     let mut group = criterion.benchmark_group("bids");
     group.sample_size(10).throughput(Throughput::Elements(BIDS));
     let task = || Task::new(bids::operator(), FamilySettings::default(), "bids", 0, 0);

@@ -446,7 +446,9 @@ impl<O: Operator> Task<O> {
         let mut due = BTreeSet::new();
         while let Some((wake, key)) = self.state.wakes.pop(clock) {
             match self.surface(wake, key) {
-                Some(next) if next <= clock => drop(due.insert((next, self.state.cells[key].name.clone(), key))),
+                Some(next) if next <= clock => {
+                    due.insert((next, self.state.cells[key].name.clone(), key));
+                }
                 Some(_) => self.schedule(key),
                 None => {}
             }
@@ -465,7 +467,11 @@ impl<O: Operator> Task<O> {
                         self.schedule(key);
                         break;
                     }
-                    Some(next) if due.first().is_some_and(|(other, other_name, _)| (*other, other_name) < (next, &name)) => {
+                    Some(next)
+                        if due
+                            .first()
+                            .is_some_and(|(other, other_name, _)| (*other, other_name) < (next, &name)) =>
+                    {
                         due.insert((next, name, key));
                         break;
                     }

@@ -28,12 +28,12 @@ pub(super) struct KeyTimers<T> {
     /// (due, timer) of those that wait for the watermark alone.
     pending: SmallMap<(Millis, T), ()>,
     /// (clock, due, timer) of those that were set in the past.
-    deferred: Option<Box<BTreeSet<(Millis, Millis, T)>>>,
+    deferred: BTreeSet<(Millis, Millis, T)>,
 }
 
 impl<T> Default for KeyTimers<T> {
     fn default() -> Self {
-        Self { times: SmallMap::default(), pending: SmallMap::default(), deferred: None }
+        Self { times: SmallMap::default(), pending: SmallMap::default(), deferred: BTreeSet::new() }
     }
 }
 
@@ -49,17 +49,14 @@ impl<T: Ord + Clone> KeyTimers<T> {
             None => {}
             Some(TimerTime { due, not_before: None }) => drop(self.pending.remove(&(due, timer.clone()))),
             Some(TimerTime { due, not_before: Some(clock) }) => {
-                if let Some(deferred) = &mut self.deferred {
-                    deferred.remove(&(clock, due, timer.clone()));
-                }
-                self.deferred.take_if(|deferred| deferred.is_empty());
+                self.deferred.remove(&(clock, due, timer.clone()));
             }
         }
         if let Some(slot) = time {
             match slot.value {
                 TimerTime { due, not_before: None } => drop(self.pending.insert((due, timer.clone()), ())),
                 TimerTime { due, not_before: Some(clock) } => {
-                    self.deferred.get_or_insert_default().insert((clock, due, timer.clone()));
+                    self.deferred.insert((clock, due, timer.clone()));
                 }
             }
             self.times.insert(timer.clone(), slot);
@@ -69,7 +66,7 @@ impl<T: Ord + Clone> KeyTimers<T> {
 
     /// The first of the timers whose wait is over: from now on it waits for the watermark alone.
     pub fn matured(&self, clock: Millis) -> Option<(T, TimerTime)> {
-        let (wait, due, timer) = self.deferred.as_ref()?.first()?;
+        let (wait, due, timer) = self.deferred.first()?;
         (*wait <= clock).then(|| (timer.clone(), TimerTime { due: *due, not_before: None }))
     }
 
@@ -83,7 +80,7 @@ impl<T: Ord + Clone> KeyTimers<T> {
     pub fn next_wake(&self, time: &KeyTime, allowance: Millis) -> Option<Millis> {
         let pending = self.pending.first().map(|((due, _), ())| time.passes_at(*due, allowance));
         let mut first = pending;
-        for (wait, due, _) in self.deferred.iter().flat_map(|deferred| deferred.iter()) {
+        for (wait, due, _) in &self.deferred {
             // They come in the order of their waits, but one that waits longer may be due earlier: the watermark, which had
             // run ahead in silence, falls back with the key's next record.
             if first.is_some_and(|first| first <= *wait) {
@@ -183,7 +180,7 @@ mod tests {
         timers.put(&timer, Some(Slot::new(time)));
         assert_eq!(timers.next_due(100), Some((2, 1)));
         timers.put(&1, None);
-        assert!(timers.is_empty() && timers.deferred.is_none() && timers.pending.is_empty());
+        assert!(timers.is_empty() && timers.deferred.is_empty() && timers.pending.is_empty());
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! The pure part of the sources reaches for nothing that could tell one run from another (I2). `tests/purity` proves by
+//! compiling that it needs no other crate; here each path is looked at, also those into the standard library.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const MODULES: [&str; 3] = ["src/event", "src/stream", "src/operators"];
+
+/// What paths may begin with; everything else that looks like a crate or a module of the standard library is refused.
+const ALLOWED: [&str; 32] = [
+    "std::any",
+    "std::borrow",
+    "std::cmp",
+    "std::collections",
+    "std::convert",
+    "std::fmt",
+    "std::iter",
+    "std::marker",
+    "std::mem",
+    "std::num",
+    "std::ops",
+    "std::panic",
+    "std::slice",
+    "std::str",
+    "std::string",
+    "std::sync::Arc",
+    "std::vec",
+    "crate::event",
+    "crate::stream",
+    "crate::operators",
+    "super",
+    "self",
+    "foldhash",
+    "postcard",
+    "serde",
+    "serde_bytes",
+    "sha2",
+    "slab",
+    "thiserror",
+    "twox_hash",
+    "uuid",
+    "Self",
+];
+
+/// Words that have no place there, wherever they stand.
+const FORBIDDEN: [&str; 14] = [
+    "Instant",
+    "SystemTime",
+    "std::time",
+    "std::thread",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "rand::",
+    "tokio",
+    "rdkafka",
+    "thread_local!",
+    "now_v7",
+    "new_v4",
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The code before the unit tests, without comments, each line with its number.
+fn code(source: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = source.lines().enumerate().take_while(|(_, line)| *line != "#[cfg(test)]");
+    lines.map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()))
+}
+
+/// The paths of a line: those behind `use`, and those that begin with a crate's name.
+fn paths(line: &str) -> Vec<String> {
+    let used = line.trim_start().trim_start_matches("pub ").strip_prefix("use ");
+    let is_path = |char: char| char.is_alphanumeric() || char == '_' || char == ':';
+    let words = line.split(|char: char| !is_path(char)).filter(|word| word.contains("::"));
+    let roots = ["std::", "core::", "alloc::", "crate::"];
+    let full = words.filter(|word| roots.iter().any(|root| word.starts_with(root)));
+    used.into_iter().chain(full).map(|path| path.trim_matches([':', ';', ' ']).to_owned()).collect()
+}
+
+fn is_allowed(path: &str) -> bool {
+    let ends = |rest: &str| rest.is_empty() || rest.starts_with([':', ' ']);
+    ALLOWED.iter().any(|root| path.strip_prefix(root).is_some_and(ends))
+}
+
+/// What is wrong with a source. A path may also begin with a module that it declares.
+fn faults(source: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let declared = |line: &str| {
+        line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned)
+    };
+    let modules: Vec<String> = source.lines().filter_map(declared).collect();
+    let is_own = |path: &str| modules.iter().any(|module| path.split("::").next() == Some(module));
+    for (number, line) in code(source) {
+        faults.extend(
+            FORBIDDEN.iter().filter(|word| line.contains(**word)).map(|word| format!("{number}: {word}")),
+        );
+        faults.extend(
+            paths(line)
+                .into_iter()
+                .filter(|path| !is_allowed(path) && !is_own(path))
+                .map(|path| format!("{number}: {path}")),
+        );
+    }
+    faults
+}
+
+#[test]
+fn i2_stream_and_operators_know_no_kafka_tokio_or_clock() {
+    let mut files = Vec::new();
+    for module in MODULES {
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(module), &mut files);
+    }
+    assert!(files.len() > 15, "the sources are there: {files:?}");
+    for file in files {
+        let faults = faults(&fs::read_to_string(&file).unwrap());
+        assert!(faults.is_empty(), "{}: {faults:#?}", file.display());
+    }
+}
+
+#[test]
+fn i2_the_check_sees_what_it_is_for() {
+    for line in [
+        "use std::time::Instant;",
+        "use tokio::sync::mpsc;",
+        "pub use rdkafka::Message;",
+        "    let now = std::time::SystemTime::now();",
+        "use crate::worker::Family;",
+        "    crate::log::produce(row);",
+        "use std::sync::Mutex;",
+        "    let id = Uuid::now_v7();",
+    ] {
+        assert!(!faults(line).is_empty(), "{line}");
+    }
+    for line in
+        ["use std::sync::Arc;", "use super::time::KeyTime; // no tokio", "use crate::event::{Event, Millis};"]
+    {
+        assert!(faults(line).is_empty(), "{line}: {:?}", faults(line));
+    }
+}
