@@ -160,6 +160,17 @@ impl ApiError {
     }
 }
 
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.details {
+            Some(Details { field, reason }) => write!(formatter, "{field}: {reason}"),
+            None => formatter.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for ApiError {}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.respond_beside(())

@@ -73,6 +73,11 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
+/// The JSON that the bytes are.
+pub fn json(bytes: &[u8]) -> Result<&RawValue, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| ApiError::malformed_json(error.to_string()))
+}
+
 /// Finds the items in a body.
 pub fn items(bytes: &[u8], form: Form) -> Result<Items<'_>, ApiError> {
     #[derive(Deserialize)]
@@ -87,8 +92,7 @@ pub fn items(bytes: &[u8], form: Form) -> Result<Items<'_>, ApiError> {
         events: Option<Vec<&'a RawValue>>,
     }
 
-    let body: &RawValue =
-        serde_json::from_slice(bytes).map_err(|error| ApiError::malformed_json(error.to_string()))?;
+    let body = json(bytes)?;
     let is_batch = match form {
         Form::One => false,
         Form::Batch => true,
@@ -111,13 +115,12 @@ pub fn items(bytes: &[u8], form: Form) -> Result<Items<'_>, ApiError> {
 pub fn parse<'a, T: Deserialize<'a>>(json: &'a RawValue, path: &str) -> Result<T, ApiError> {
     // A sequence would do for a struct, as far as serde is concerned; not for this API.
     if !json.get().starts_with('{') {
-        return Err(ApiError::invalid(if path.is_empty() { "body" } else { path }, "expected an object"));
+        return Err(ApiError::invalid(whole(path), "expected an object"));
     }
     let mut deserializer = serde_json::Deserializer::from_str(json.get());
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = match error.path().to_string().as_str() {
-            "." if path.is_empty() => "body".to_owned(),
-            "." => path.to_owned(),
+            "." => whole(path).to_owned(),
             field => at(path, field),
         };
         // The position would be one within the item.
@@ -125,6 +128,11 @@ pub fn parse<'a, T: Deserialize<'a>>(json: &'a RawValue, path: &str) -> Result<T
         let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
         ApiError::invalid(field, reason)
     })
+}
+
+/// How what stands at `path` is named.
+pub fn whole(path: &str) -> &str {
+    if path.is_empty() { "body" } else { path }
 }
 
 /// The path of `field` below `path`.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::body::{Form, at, parse};
+use super::body::{Form, at, parse, whole};
 use super::fields;
 use super::gate::{Gate, Item, Submission};
 use crate::event::civic::{
@@ -121,26 +121,56 @@ struct Either<'a> {
     status: Option<&'a RawValue>,
 }
 
+/// What a bare item is told from others by.
+#[derive(Deserialize)]
+struct Shape<'a> {
+    #[serde(borrow)]
+    report: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    issue_id: Option<&'a RawValue>,
+}
+
+/// An item of any route: of the batch of both kinds, a bare report, or a bare change of status that names its issue.
+pub fn of_any_route(item: &Item<'_>) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
+    let is_object = |json: &RawValue| json.get().starts_with('{');
+    match parse::<Shape<'_>>(item.json, item.path)? {
+        Shape { report: Some(_), .. } => either(item),
+        Shape { status: Some(status), .. } if is_object(status) => either(item),
+        Shape { report: None, status: None, issue_id: None } => {
+            report(item, parse(item.json, item.path)?, item.path)
+        }
+        _ => change_of(item, item.json, item.path),
+    }
+}
+
+/// An item of the batch of both kinds.
 fn either(item: &Item<'_>) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
     match parse::<Either<'_>>(item.json, item.path)? {
         Either { report: Some(json), status: None } => {
             let path = at(item.path, "report");
             report(item, parse(json, &path)?, &path)
         }
-        Either { report: None, status: Some(json) } => {
-            let path = at(item.path, "status");
-            let ChangeOf { issue_id: issue, id, occurred_at, status } = parse(json, &path)?;
-            let field = at(&path, "issue_id");
-            let issue = issue.ok_or_else(|| ApiError::invalid(field.as_str(), "missing"))?;
-            change(item, issue_id(&issue, &field)?, Change { id, occurred_at, status }, &path)
-        }
-        _ => Err(ApiError::invalid(item.path, "expected exactly one of report and status")),
+        Either { report: None, status: Some(json) } => change_of(item, json, &at(item.path, "status")),
+        _ => Err(ApiError::invalid(whole(item.path), "expected exactly one of report and status")),
     }
 }
 
+fn change_of(
+    item: &Item<'_>,
+    json: &RawValue,
+    path: &str,
+) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
+    let ChangeOf { issue_id: issue, id, occurred_at, status } = parse(json, path)?;
+    let field = at(path, "issue_id");
+    let issue = issue.ok_or_else(|| ApiError::invalid(field.as_str(), "missing"))?;
+    change(item, issue_id(&issue, &field)?, Change { id, occurred_at, status }, path)
+}
+
 fn report(item: &Item<'_>, report: Report, path: &str) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
-    let event_id = fields::event_id(report.id, path)?;
-    let occurred_at = fields::occurred_at(report.occurred_at.as_deref(), item.now, path)?;
+    let event_id = fields::event_id(report.id, item.new_id, path)?;
+    let occurred_at = fields::occurred_at(report.occurred_at.as_deref(), item.arrival, path)?;
     let due_at = report.due_at.map(|text| fields::time(&text, &at(path, "due_at"))).transpose()?;
     let area = fields::text(report.area, AREA, path, "area")?.unwrap_or_else(|| UNKNOWN_AREA.to_owned());
     let description = fields::text(report.description, DESCRIPTION, path, "description")?
@@ -166,8 +196,8 @@ fn change(
     change: Change,
     path: &str,
 ) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
-    let event_id = fields::event_id(change.id, path)?;
-    let occurred_at = fields::occurred_at(change.occurred_at.as_deref(), item.now, path)?;
+    let event_id = fields::event_id(change.id, item.new_id, path)?;
+    let occurred_at = fields::occurred_at(change.occurred_at.as_deref(), item.arrival, path)?;
     let status = issue_status(change.status.as_deref(), &at(path, "status"))?;
     let receipt = Receipt { id: event_id.clone(), issue_id };
     let body = Body::IssueStatusChanged(IssueStatusChanged { issue_id, status });
@@ -212,6 +242,7 @@ mod tests {
     use super::*;
     use crate::event::id;
     use crate::ingest::body;
+    use crate::ingest::gate::Arrival;
 
     const NOW: i64 = 1_309_500_000_000;
 
@@ -219,13 +250,27 @@ mod tests {
         serde_json::value::to_raw_value(json).unwrap()
     }
 
+    fn item<'a>(path: &'a str, json: &'a RawValue) -> Item<'a> {
+        Item { tenant: "boston", arrival: Arrival::At(NOW), new_id: &|| "new".to_owned(), path, json }
+    }
+
+    fn read_as(
+        read: impl Fn(&Item<'_>) -> Result<Submission<CivicEvent, Receipt>, ApiError>,
+        json: &Value,
+    ) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
+        read(&item("events[3]", &raw(json)))
+    }
+
     fn read(json: &Value) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
-        let json = raw(json);
-        either(&Item { tenant: "boston", now: NOW, path: "events[3]", json: &json })
+        read_as(either, json)
     }
 
     fn refusal(json: &Value) -> String {
-        let error = serde_json::to_value(read(json).unwrap_err()).unwrap();
+        show(read(json).unwrap_err())
+    }
+
+    fn show(error: ApiError) -> String {
+        let error = serde_json::to_value(error).unwrap();
         let part = |part: &Value| part.as_str().unwrap().to_owned();
         let details = &error["details"];
         format!("{} {}: {}", part(&error["code"]), part(&details["field"]), part(&details["reason"]))
@@ -256,7 +301,33 @@ mod tests {
 
         let least = read(&json!({"report": {"description": "d", "area": " ", "due_at": null}})).unwrap();
         assert_eq!((least.key.as_str(), least.event.occurred_at), ("boston/unknown", NOW));
-        assert_eq!(least.event.event_id, least.receipt.id);
+        assert_eq!((least.event.event_id.as_str(), least.receipt.id.as_str()), ("new", "new"));
+    }
+
+    #[test]
+    fn bare_items_are_those_of_the_other_routes() {
+        let (report, status) = (
+            json!({"id": "1", "description": "d"}),
+            json!({"id": "2", "issue_id": Uuid::nil(), "status": "open"}),
+        );
+        for (bare, wrapped) in [(&report, json!({"report": report})), (&status, json!({"status": status}))] {
+            let events = [read_as(of_any_route, bare), read_as(of_any_route, &wrapped), read(&wrapped)];
+            let [a, b, c] = events.map(|submission| submission.unwrap().event);
+            assert!(a == b && b == c, "{a:?} {b:?} {c:?}");
+        }
+        for (item, expected) in [
+            (json!([]), "invalid_value events[3]: expected an object"),
+            (json!({"status": "open"}), "invalid_value events[3].issue_id: missing"),
+            (json!({"issue_id": Uuid::nil()}), "invalid_value events[3].status: missing"),
+            (json!({"report": 1}), "invalid_value events[3].report: expected an object"),
+            (json!({}), "invalid_value events[3].description: missing or blank"),
+            (
+                json!({"report": report, "status": "open"}),
+                "invalid_value events[3]: expected exactly one of report and status",
+            ),
+        ] {
+            assert_eq!(show(read_as(of_any_route, &item).unwrap_err()), expected);
+        }
     }
 
     #[test]
@@ -319,7 +390,7 @@ mod tests {
             ),
             (
                 json!({"report": {"description": "d", "occurred_at": "2011-07-02T00:00:00Z"}}),
-                "future_event events[3].report.occurred_at: 2011-07-02T00:00:00Z is more than 5 minutes ahead of the server's clock",
+                "future_event events[3].report.occurred_at: 2011-07-02T00:00:00Z is more than 5 minutes ahead of its arrival at 2011-07-01T06:00:00.000Z",
             ),
             (json!({"status": {"status": "open"}}), "invalid_value events[3].status.issue_id: missing"),
             (
@@ -394,9 +465,10 @@ mod tests {
         fn any_json_is_taken_or_refused_by_name(value in any_json()) {
             let text = value.to_string();
             let read_item = |path: &str, json: &RawValue| {
-                let item = Item { tenant: "t", now: NOW, path, json };
+                let item = item(path, json);
                 let results = [
                     either(&item),
+                    of_any_route(&item),
                     parse(json, path).and_then(|body| report(&item, body, path)),
                     parse(json, path).and_then(|body| change(&item, Uuid::nil(), body, path)),
                 ];

@@ -4,19 +4,20 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 
 use super::body::at;
+use super::gate::Arrival;
 use crate::event::Millis;
 use crate::http::ApiError;
 
-/// How far an event may be ahead of the server's clock.
+/// How far an event may be ahead of its arrival.
 pub const AHEAD: Millis = 5 * 60 * 1000;
 
 /// 1900-01-01 and 2300-01-01: what the stores behind the log can hold.
 const TIMES: std::ops::Range<Millis> = -2_208_988_800_000..10_413_792_000_000;
 
-/// The producer's event id, or one made here. An event without an id of its producer's can't be
+/// The producer's event id, or a new one. An event without an id of its producer's can't be
 /// recognised when it is sent again.
-pub fn event_id(id: Option<String>, path: &str) -> Result<String, ApiError> {
-    let Some(id) = id else { return Ok(uuid::Uuid::now_v7().to_string()) };
+pub fn event_id(id: Option<String>, new_id: &dyn Fn() -> String, path: &str) -> Result<String, ApiError> {
+    let Some(id) = id else { return Ok(new_id()) };
     let refuse = |reason: &str| Err(ApiError::invalid(at(path, "id"), reason));
     match id.chars().count() {
         0 => refuse("empty: expected 1 to 128 characters, or no id at all"),
@@ -26,13 +27,21 @@ pub fn event_id(id: Option<String>, path: &str) -> Result<String, ApiError> {
     }
 }
 
-/// When the event happened: `now` if it does not say, and not further ahead than [`AHEAD`].
-pub fn occurred_at(text: Option<&str>, now: Millis, path: &str) -> Result<Millis, ApiError> {
-    let Some(text) = text else { return Ok(now) };
+/// When the event happened: at its arrival if it does not say, and not further ahead of that than [`AHEAD`].
+pub fn occurred_at(text: Option<&str>, arrival: Arrival, path: &str) -> Result<Millis, ApiError> {
     let field = at(path, "occurred_at");
+    let Some(text) = text else {
+        return match arrival {
+            Arrival::At(now) => Ok(now),
+            Arrival::AsItHappens => Err(ApiError::invalid(field, "missing: it says when the event arrives")),
+        };
+    };
     let time = time(text, &field)?;
-    if time > now + AHEAD {
-        let reason = format!("{text} is more than 5 minutes ahead of the server's clock");
+    if let Arrival::At(now) = arrival
+        && time > now.saturating_add(AHEAD)
+    {
+        let now = Timestamp::from_millisecond(now).unwrap_or_default();
+        let reason = format!("{text} is more than 5 minutes ahead of its arrival at {now:.3}");
         return Err(ApiError::new(
             axum::http::StatusCode::UNPROCESSABLE_ENTITY,
             "future_event",
@@ -41,6 +50,11 @@ pub fn occurred_at(text: Option<&str>, now: Millis, path: &str) -> Result<Millis
         .with_details(field, reason));
     }
     Ok(time)
+}
+
+/// An id that no other event has.
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
 }
 
 /// A point in time, RFC 3339 with its zone.
@@ -122,14 +136,14 @@ mod tests {
 
     #[test]
     fn event_ids() {
-        let id = |id: &str| show(event_id(Some(id.to_owned()), "events[3]"));
+        let id = |id: &str| show(event_id(Some(id.to_owned()), &|| "new".to_owned(), "events[3]"));
         assert_eq!(id("a"), "\"a\"");
         assert_eq!(id(&"é".repeat(128)), format!("{:?}", "é".repeat(128)));
         assert_eq!(id(&"a".repeat(129)), "invalid_value events[3].id: expected 1 to 128 characters");
         assert!(id("").starts_with("invalid_value events[3].id: empty"));
         assert_eq!(id("a\u{0}b"), "invalid_value events[3].id: control characters are not allowed");
         assert_eq!(id("a\u{85}"), "invalid_value events[3].id: control characters are not allowed");
-        let made: uuid::Uuid = event_id(None, "").unwrap().parse().unwrap();
+        let made: uuid::Uuid = event_id(None, &new_id, "").unwrap().parse().unwrap();
         assert_eq!(made.get_version_num(), 7);
     }
 
@@ -163,11 +177,26 @@ mod tests {
 
     #[test]
     fn an_event_may_be_five_minutes_ahead() {
-        assert_eq!(show(occurred_at(None, NOW, "")), NOW.to_string());
-        assert_eq!(show(occurred_at(Some("2011-07-01T06:05:00Z"), NOW, "")), (NOW + AHEAD).to_string());
+        assert_eq!(show(occurred_at(None, Arrival::At(NOW), "")), NOW.to_string());
         assert_eq!(
-            show(occurred_at(Some("2011-07-01T06:05:00.001Z"), NOW, "report")),
-            "future_event report.occurred_at: 2011-07-01T06:05:00.001Z is more than 5 minutes ahead of the server's clock"
+            show(occurred_at(Some("2011-07-01T06:05:00Z"), Arrival::At(NOW), "")),
+            (NOW + AHEAD).to_string()
+        );
+        assert_eq!(
+            show(occurred_at(Some("2011-07-01T06:05:00.001Z"), Arrival::At(NOW), "report")),
+            "future_event report.occurred_at: 2011-07-01T06:05:00.001Z is more than 5 minutes ahead of its arrival at 2011-07-01T06:00:00.000Z"
+        );
+    }
+
+    #[test]
+    fn what_arrives_as_it_happens_says_when() {
+        assert_eq!(
+            show(occurred_at(Some("2299-07-01T06:05:00Z"), Arrival::AsItHappens, "")),
+            "10397916300000"
+        );
+        assert_eq!(
+            show(occurred_at(None, Arrival::AsItHappens, "report")),
+            "invalid_value report.occurred_at: missing: it says when the event arrives"
         );
     }
 

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::body::{self, Form, Items};
 use super::delivery::{Delivery, Position, RETRY_AFTER, Record};
+use super::fields;
 use crate::codec::PinnedSchema;
 use crate::event::Millis;
 use crate::http::{ApiError, ApiKeys, CanIngest};
@@ -38,12 +39,23 @@ impl FromRef<Gate> for ApiKeys {
 pub struct Item<'a> {
     /// Whose it is.
     pub tenant: &'a str,
-    /// The server's clock.
-    pub now: Millis,
+    /// When it arrives.
+    pub arrival: Arrival,
+    /// Makes the id of an event that has none of its producer's.
+    pub new_id: &'a dyn Fn() -> String,
     /// Where it stands in the body: `events[3]`, or nothing where it is the body.
     pub path: &'a str,
     /// Itself.
     pub json: &'a RawValue,
+}
+
+/// When an item arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Now: an event without a time of its own happened then, and none may lie far ahead.
+    At(Millis),
+    /// The moment it happens, as in a file of the past: an event has to say when.
+    AsItHappens,
 }
 
 /// An item that is fit for the log.
@@ -109,10 +121,10 @@ impl Gate {
         let answer = async {
             let CanIngest(tenant) = caller?;
             let bytes = body::read(request).await?;
-            let now = Timestamp::now().as_millisecond();
+            let arrival = Arrival::At(Timestamp::now().as_millisecond());
             let read = |path: &str, json: &RawValue| {
-                let Submission { event, key, route, receipt } =
-                    read(&Item { tenant: tenant.as_str(), now, path, json })?;
+                let item = Item { tenant: tenant.as_str(), arrival, new_id: &fields::new_id, path, json };
+                let Submission { event, key, route, receipt } = read(&item)?;
                 let value = self.schema.encode(&event).map_err(ApiError::internal)?;
                 Ok((Record { key, route, value }, receipt))
             };

@@ -4,11 +4,11 @@
 //! events, `gate` takes items one by one or in batches and answers, `delivery` hands records to
 //! Kafka. A further family is one more file beside `civic`.
 
-mod body;
-mod civic;
+pub(crate) mod body;
+pub(crate) mod civic;
 mod delivery;
-mod fields;
-mod gate;
+pub(crate) mod fields;
+pub(crate) mod gate;
 
 use std::sync::Arc;
 
