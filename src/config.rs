@@ -256,12 +256,7 @@ impl Config {
     /// Reads and checks the settings: defaults, then `file`, then the environment, then `assignments`
     /// (`name=value`).
     pub fn load(file: Option<&Path>, assignments: &[String]) -> Result<Self, ConfigError> {
-        let mut builder =
-            config::Config::builder().add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
-        if let Some(path) = file {
-            builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
-        }
-        builder = builder.add_source(
+        let mut builder = defaults_and(file).add_source(
             config::Environment::with_prefix("TIDEWATCH")
                 .prefix_separator("_")
                 .separator("__")
@@ -273,6 +268,16 @@ impl Config {
                 assignment.split_once('=').ok_or_else(|| ConfigError::NotAnAssignment(assignment.clone()))?;
             builder = builder.set_override(name, value)?;
         }
+        Self::finish(builder)
+    }
+
+    /// Reads and checks the settings: defaults, then `file`. Where the outcome must follow from what is named, the
+    /// environment has no say.
+    pub fn load_file(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::finish(defaults_and(file))
+    }
+
+    fn finish(builder: Builder) -> Result<Self, ConfigError> {
         let config: Self = builder.build()?.try_deserialize()?;
         config.check()?;
         Ok(config)
@@ -370,15 +375,31 @@ impl Config {
                     "expected a key that no entry before it has",
                 );
             }
-            if key.tenant.is_empty() || key.tenant.len() > 64 || !key.tenant.chars().all(is_topic_character) {
-                return refuse(
-                    &format!("api_keys[{index}].tenant"),
-                    key.tenant.clone(),
-                    "1 to 64 of letters, digits, '.', '_' and '-' are allowed",
-                );
+            if let Err(allowed) = check_tenant(&key.tenant) {
+                return refuse(&format!("api_keys[{index}].tenant"), key.tenant.clone(), allowed);
             }
         }
         Ok(())
+    }
+}
+
+type Builder = config::ConfigBuilder<config::builder::DefaultState>;
+
+fn defaults_and(file: Option<&Path>) -> Builder {
+    let defaults = config::File::from_str(DEFAULTS, config::FileFormat::Toml);
+    let builder = config::Config::builder().add_source(defaults);
+    match file {
+        Some(path) => builder.add_source(config::File::from(path).format(config::FileFormat::Toml)),
+        None => builder,
+    }
+}
+
+/// Whether a tenant may be named so; if not, what is allowed.
+pub fn check_tenant(name: &str) -> Result<(), &'static str> {
+    if (1..=64).contains(&name.len()) && name.chars().all(is_topic_character) {
+        Ok(())
+    } else {
+        Err("1 to 64 of letters, digits, '.', '_' and '-' are allowed")
     }
 }
 

@@ -16,6 +16,8 @@
 //! partition goes on: nothing vanishes (I7). When time has to pass in silence, the worker appends a
 //! mark to the log (I4), so that a replay sees what was seen.
 //!
+//! [`trial`] takes the same path without any server: a file in, rows out, on one machine and in memory.
+//!
 //! Dependencies point one way: [`event`] ← [`stream`] ← [`operators`] ← [`worker`] ← the [`role`]s. `stream` and
 //! `operators` know no Kafka, no tokio and no clock.
 
@@ -37,4 +39,5 @@ pub mod sink;
 pub mod store;
 pub mod stream;
 pub mod telemetry;
+pub mod trial;
 pub mod worker;

@@ -35,6 +35,8 @@ enum Command {
     All(Settings),
     /// Creates the topics and the tables, or brings them up to date.
     Migrate(Settings),
+    /// Runs a family's operators over a file of events, without any server, and prints what they find.
+    Try(tidewatch::trial::Options),
     /// Plays a real month through the whole path, on a stack of its own.
     #[cfg(feature = "local")]
     Demo(tidewatch::demo::Options),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Local(command) => tidewatch_local::run(command).map_err(Failure::from),
         #[cfg(feature = "local")]
         Command::Demo(options) => tidewatch::demo::run(&options),
+        Command::Try(options) => Ok(tidewatch::trial::run(&options)),
         Command::Migrate(settings) => in_runtime(migrate(settings)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
         Command::Process(settings) => in_runtime(roles(settings, &[Role::Process])),

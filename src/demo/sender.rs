@@ -89,9 +89,7 @@ impl Sender {
                 }
                 let issue =
                     self.issues.get(&request.id).ok_or_else(|| SendError::NoIssue(request.id.clone()))?;
-                json!({ "status": {
-                    "id": format!("{}/closed", request.id), "issue_id": issue, "occurred_at": time(at), "status": "closed",
-                } })
+                json!({ "status": closing(request, at, issue) })
             }
         };
         self.events.push(event);
@@ -139,7 +137,8 @@ impl Sender {
     }
 }
 
-fn report(request: &Request) -> Value {
+/// The report that opens a request, as the API takes it.
+pub fn report(request: &Request) -> Value {
     json!({
         "id": request.id,
         "occurred_at": time(request.opened_at),
@@ -151,6 +150,16 @@ fn report(request: &Request) -> Value {
         "latitude": request.latitude,
         "longitude": request.longitude,
         "source": request.source,
+    })
+}
+
+/// The change of status that closes it; `issue` is what the answer to its report named.
+pub fn closing(request: &Request, at: Millis, issue: &str) -> Value {
+    json!({
+        "id": format!("{}/closed", request.id),
+        "issue_id": issue,
+        "occurred_at": time(at),
+        "status": "closed",
     })
 }
 

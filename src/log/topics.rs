@@ -72,6 +72,11 @@ pub fn all() -> &'static [Topic] {
     &TOPICS
 }
 
+/// The topic of that name.
+pub fn named(name: &str) -> Option<&'static Topic> {
+    all().iter().find(|topic| topic.name == name)
+}
+
 /// Creates the topics that are not there yet, and checks those that are.
 pub async fn create(log: &Log) -> Result<(), TopicError> {
     let admin: AdminClient<DefaultClientContext> = log.client().create()?;

@@ -5,7 +5,7 @@ use rdkafka::message::Message;
 use super::marks;
 use crate::codec::{self, CodecError};
 use crate::config::CivicConfig;
-use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, SlaMetric};
+use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, SlaMetric};
 use crate::operators::sla::Sla;
 use crate::stream::{FamilySettings, Operator, Payload, Record, Task};
 
@@ -81,21 +81,28 @@ pub trait OutputRow {
     fn topic(&self) -> &'static str;
     /// Its key there.
     fn key(&self) -> &[u8];
+    /// Its id and version, where it has versions (I6).
+    fn meta(&self) -> Option<&RowMeta>;
     /// Appends its value.
     fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CodecError>;
 }
 
 /// A row whose value is Avro of the newest schema of its topic.
 macro_rules! avro_row {
-    ($row:ty, $topic:literal, $this:ident => $key:expr) => {
+    ($row:ty, $topic:literal, $key:expr, $meta:expr) => {
         impl OutputRow for $row {
             fn topic(&self) -> &'static str {
                 $topic
             }
 
             fn key(&self) -> &[u8] {
-                let $this = self;
-                $key
+                let key: fn(&Self) -> &[u8] = $key;
+                key(self)
+            }
+
+            fn meta(&self) -> Option<&RowMeta> {
+                let meta: fn(&Self) -> Option<&RowMeta> = $meta;
+                meta(self)
             }
 
             fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -106,12 +113,12 @@ macro_rules! avro_row {
     };
 }
 
-avro_row!(Incident, "incidents", row => row.meta.key.as_bytes());
-avro_row!(SlaMetric, "sla-metrics", row => row.meta.key.as_bytes());
-avro_row!(DeadLetter, "dead-letters", row => row.record_key.as_deref().unwrap_or_default());
-avro_row!(LateEvent, "late-events", row => row.record_key.as_deref().unwrap_or_default());
-avro_row!(Accounting, "accounting", row => row.tenant.as_bytes());
-avro_row!(Progress, "progress", row => row.topic.as_bytes());
+avro_row!(Incident, "incidents", |row| row.meta.key.as_bytes(), |row| Some(&row.meta));
+avro_row!(SlaMetric, "sla-metrics", |row| row.meta.key.as_bytes(), |row| Some(&row.meta));
+avro_row!(DeadLetter, "dead-letters", |row| row.record_key.as_deref().unwrap_or_default(), |_| None);
+avro_row!(LateEvent, "late-events", |row| row.record_key.as_deref().unwrap_or_default(), |_| None);
+avro_row!(Accounting, "accounting", |row| row.tenant.as_bytes(), |_| None);
+avro_row!(Progress, "progress", |row| row.topic.as_bytes(), |_| None);
 
 impl OutputRow for Row {
     fn topic(&self) -> &'static str {
@@ -129,6 +136,15 @@ impl OutputRow for Row {
             Self::SlaMetric(row) => row.key(),
             Self::DeadLetter(row) => row.key(),
             Self::LateEvent(row) => row.key(),
+        }
+    }
+
+    fn meta(&self) -> Option<&RowMeta> {
+        match self {
+            Self::Incident(row) => row.meta(),
+            Self::SlaMetric(row) => row.meta(),
+            Self::DeadLetter(row) => row.meta(),
+            Self::LateEvent(row) => row.meta(),
         }
     }
 

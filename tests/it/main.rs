@@ -14,3 +14,4 @@ mod operation;
 mod proxy;
 mod restore;
 mod system;
+mod trial;
