@@ -28,8 +28,7 @@ pub(super) struct KeyTimers<T> {
     /// (due, timer) of those that wait for the watermark alone.
     pending: SmallMap<(Millis, T), ()>,
     /// (clock, due, timer) of those that were set in the past.
-    #[expect(clippy::box_collection, reason = "most keys have none, and there are many keys")]
-    deferred: Option<Box<BTreeSet<(Millis, Millis, T)>>>,
+    deferred: BTreeSet<(Millis, Millis, T)>,
 }
 
 impl<T> Default for KeyTimers<T> {

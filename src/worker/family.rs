@@ -82,7 +82,9 @@ pub trait OutputRow {
     /// Its key there.
     fn key(&self) -> &[u8];
     /// Its id and version, where it has versions (I6).
-    fn meta(&self) -> Option<&RowMeta>;
+    fn meta(&self) -> Option<&RowMeta> {
+        None
+    }
     /// Appends its value.
     fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CodecError>;
 }

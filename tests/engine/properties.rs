@@ -71,8 +71,6 @@ fn raw() -> impl Strategy<Value = Raw> {
 /// How records are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
-    /// By nothing: each counts.
-    Nobody,
     /// By a few ids, which come again.
     Ids,
     /// By sequences of two producers a key, now and then with a repeat or a gap.
@@ -112,7 +110,6 @@ fn build(naming: Naming, raws: Vec<Raw>) -> Vec<Step> {
             Who::Sequence(["p", "q"][producer], number)
         };
         let who = match naming {
-            Naming::Nobody => Who::Nobody,
             Naming::Ids => id(),
             Naming::Sequences => sequence(),
             Naming::Mixed => match raw.who {
@@ -252,7 +249,7 @@ proptest! {
         let mut driver = Plan::session(gap, Some(maximum), 10_000).driver(FamilySettings::default());
         // The sessions that hold, by id.
         let mut held = std::collections::BTreeMap::new();
-        let mut cuts: Vec<Millis> = Vec::new();
+        let mut parted: Vec<(Millis, Millis)> = Vec::new();
         for (index, time) in times.iter().enumerate() {
             driver.append("a/x", 5000 + index as Millis, event(5000 + time, 1));
             for row in driver.take() {
@@ -274,17 +271,16 @@ proptest! {
                 let inside = members.iter().filter(|time| (window.start..=window.end).contains(*time));
                 prop_assert_eq!(inside.count() as i64, *count, "its bounds are those of its members: {:?}", window);
             }
-            // A cut lies where two sessions are no more than a gap apart; it stays between two sessions.
-            for cut in &cuts {
-                let is_crossed = sessions.iter().any(|(window, _)| window.start <= *cut && *cut < window.end);
-                prop_assert!(!is_crossed, "{} moved: {:?}", cut, sessions);
+            for (left, right) in &parted {
+                let is_joined = sessions.iter().any(|(window, _)| window.start <= *left && *right <= window.end);
+                prop_assert!(!is_joined, "the cut between {} and {} has moved: {:?}", left, right, sessions);
             }
             for pair in sessions.windows(2) {
-                let (left, right) = (pair[0].0, pair[1].0);
-                prop_assert!(left.end < right.start, "disjoint");
-                // Where at most one place is left for it, the cut is known from outside.
-                if right.start - left.end == 1 && !cuts.contains(&left.end) {
-                    cuts.push(left.end);
+                let (left, right) = (pair[0].0.end, pair[1].0.start);
+                prop_assert!(left < right, "disjoint");
+                // Sessions no more than a gap apart are parted by a cut, and for good.
+                if right - left <= gap {
+                    parted.push((left, right));
                 }
             }
         }
