@@ -460,22 +460,16 @@ impl<O: Operator> Task<O> {
                     due.into_iter().for_each(|(.., key)| self.surface_at_once(key));
                     return false;
                 }
+                if self.next_due(key).is_none() {
+                    self.schedule(key);
+                    break;
+                }
                 let allowance = self.allowance(key);
                 let cell = &self.state.cells[key];
-                match cell.timers.next_wake(&cell.head.time, allowance).filter(|next| *next <= clock) {
-                    None => {
-                        self.schedule(key);
-                        break;
-                    }
-                    Some(next)
-                        if due
-                            .first()
-                            .is_some_and(|(other, other_name, _)| (*other, other_name) < (next, &name)) =>
-                    {
-                        due.insert((next, name, key));
-                        break;
-                    }
-                    Some(_) => {}
+                let next = cell.timers.next_wake(&cell.head.time, allowance).unwrap_or(clock);
+                if due.first().is_some_and(|(other, other_name, _)| (*other, other_name) < (next, &name)) {
+                    due.insert((next, name, key));
+                    break;
                 }
             }
         }
