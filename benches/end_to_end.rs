@@ -36,26 +36,14 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["local", ..] => local(&arguments),
+        ["work", "restore", kafka, prefix, ..] => restore(&settings(kafka, prefix, "100ms")?),
         ["work", who, kafka, prefix, interval, records] => {
             work(who, &settings(kafka, prefix, interval)?, records.parse()?)
         }
         ["--records", records] => compare(records.parse()?),
-        _ => compare(3_000_000),
+        [] => compare(3_000_000),
+        _ => Err(format!("unknown arguments: {arguments:?}").into()),
     }
-}
-
-/// This program stands in for the binary `tidewatch` where the stack is started.
-fn local(arguments: &[String]) -> Result<(), Failure> {
-    use clap::Parser;
-    #[derive(Parser)]
-    struct Arguments {
-        #[command(subcommand)]
-        command: tidewatch_local::Command,
-    }
-    let name = std::iter::once("end_to_end".to_owned());
-    let code = tidewatch_local::run(Arguments::parse_from(name.chain(arguments.iter().cloned())).command)?;
-    if code == std::process::ExitCode::SUCCESS { Ok(()) } else { Err("the local stack failed".into()) }
 }
 
 fn settings(kafka: &str, prefix: &str, interval: &str) -> Result<Config, Failure> {
@@ -72,11 +60,53 @@ fn settings(kafka: &str, prefix: &str, interval: &str) -> Result<Config, Failure
     )?)
 }
 
-/// Fills a log and lets each worker work through it, each commit interval in turn.
+/// Starts a worker on a log that is folded, and prints the CPU and wall seconds until its state is at hand.
+fn restore(config: &Config) -> Result<(), Failure> {
+    let (log, shutdown, health) = (Log::new(&config.kafka), CancellationToken::new(), Health::default());
+    let (readiness, stop, process) = (health.part("process"), shutdown.clone(), config.process.clone());
+    let began = Instant::now();
+    let worker = std::thread::spawn(move || worker::run(&family(), &log, &process, 0, &readiness, &stop));
+    while !health.is_ready() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    println!("{} {}", cpu_seconds()?, began.elapsed().as_secs_f64());
+    shutdown.cancel();
+    worker.join().map_err(|_| "the worker panicked".into())
+}
+
+fn family() -> Family<tidewatch::stream::Windowed<bids::BidTotals>> {
+    Family {
+        topic: "bids",
+        settings: FamilySettings::default(),
+        operator: Box::new(bids::operator),
+        decode: Bid::decode,
+    }
+}
+
+/// Runs this program as a worker: its CPU and wall seconds.
+fn measure(
+    who: &str,
+    kafka: &str,
+    prefix: &str,
+    interval: &str,
+    records: u64,
+) -> Result<(f64, f64), Failure> {
+    let arguments = ["work", who, kafka, prefix, interval, &records.to_string()].map(str::to_owned);
+    let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let figures: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    match figures[..] {
+        [cpu, wall] => Ok((cpu, wall)),
+        _ => Err(format!("{who} failed: {text}{}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
+
+const KEYS: u64 = 1_000_000;
+
+/// Fills a log and lets each worker work through it, each commit interval in turn; then one restores a million keys.
 fn compare(records: u64) -> Result<(), Failure> {
-    let program = std::env::current_exe()?;
     let options = StackOptions { parts: vec![PartName::Kafka], ..StackOptions::default() };
-    let stack = Stack::start(&program, &options)?;
+    let stack = Stack::start(env!("CARGO_BIN_EXE_tidewatch").as_ref(), &options)?;
     let kafka = stack.kafka()?;
     let mut rates = Vec::new();
     for interval in ["100ms", "1s"] {
@@ -84,18 +114,8 @@ fn compare(records: u64) -> Result<(), Failure> {
         for round in 0..2 {
             for who in ["by-hand", "engine"] {
                 let prefix = format!("{who}-{interval}-{round}.");
-                fill(&Log::new(&settings(kafka, &prefix, interval)?.kafka), records)?;
-                let arguments =
-                    ["work", who, kafka, &prefix, interval, &records.to_string()].map(str::to_owned);
-                let output = Command::new(&program).args(arguments).output()?;
-                let text = String::from_utf8(output.stdout)?;
-                let figures: Vec<f64> =
-                    text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-                let [cpu, wall] = figures[..] else {
-                    return Err(
-                        format!("{who} failed: {text}{}", String::from_utf8_lossy(&output.stderr)).into()
-                    );
-                };
+                fill(&Log::new(&settings(kafka, &prefix, interval)?.kafka), (0..records).map(Bid::of))?;
+                let (cpu, wall) = measure(who, kafka, &prefix, interval, records)?;
                 let (by_cpu, by_wall) = (records as f64 / cpu, records as f64 / wall);
                 println!("{interval:>5} {who:>8}: {by_cpu:>9.0} records/CPU-s, {by_wall:>9.0} records/s");
                 rates.push((interval, who, round, by_cpu, windows(kafka, &prefix, records)?));
@@ -111,11 +131,16 @@ fn compare(records: u64) -> Result<(), Failure> {
             assert_eq!(engine.4, by_hand.4, "both emit the same windows");
         }
     }
+    let log = Log::new(&settings(kafka, "restore.", "1s")?.kafka);
+    fill(&log, (0..KEYS).map(|auction| Bid { auction, ..Bid::of(0) }))?;
+    measure("engine", kafka, "restore.", "1s", KEYS)?;
+    let (cpu, wall) = measure("restore", kafka, "restore.", "1s", KEYS)?;
+    println!("a million keys restored from the changelog in {wall:.1} s, {cpu:.1} CPU-s");
     Ok(())
 }
 
 /// Creates the topics and appends the bids.
-fn fill(log: &Log, records: u64) -> Result<(), Failure> {
+fn fill(log: &Log, bids: impl Iterator<Item = Bid>) -> Result<(), Failure> {
     let admin: AdminClient<DefaultClientContext> = log.client().create()?;
     let names =
         ["bids", "bid-totals", "changelog-bids", "dead-letters", "late-events", "progress", "accounting"]
@@ -130,8 +155,7 @@ fn fill(log: &Log, records: u64) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(admin.create_topics(&topics, &AdminOptions::new()))?;
     let producer: BaseProducer = log.producer().create()?;
-    for place in 0..records {
-        let bid = Bid::of(place);
+    for bid in bids {
         let (key, value) = (bid.key(), bid.encode());
         let mut record = BaseRecord::<[u8], [u8]>::to(&names[0]).key(key.as_bytes()).payload(&value);
         while let Err((error, returned)) = producer.send(record) {
@@ -158,14 +182,8 @@ fn work(who: &str, config: &Config, records: u64) -> Result<(), Failure> {
         })
     };
     if who == "engine" {
-        let family = Family {
-            topic: "bids",
-            settings: FamilySettings::default(),
-            operator: Box::new(bids::operator),
-            decode: Bid::decode,
-        };
         let readiness = Health::default().part("process");
-        worker::run(&family, &log, &config.process, 0, &readiness, &shutdown);
+        worker::run(&family(), &log, &config.process, 0, &readiness, &shutdown);
     } else {
         by_hand::run(&log, &group, config.process.commit_interval, &shutdown)?;
     }
@@ -182,13 +200,21 @@ fn wait_until_committed(log: &Log, group: &str, records: i64) -> Result<(), Kafk
         list.add_partition(&log.name("bids"), partition);
     }
     loop {
-        let committed = consumer.committed_offsets(list.clone(), PATIENCE)?;
-        let offsets = committed.elements().into_iter().map(|element| match element.offset() {
-            Offset::Offset(offset) => offset,
-            _ => 0,
-        });
-        if offsets.sum::<i64>() >= records {
-            return Ok(());
+        match consumer.committed_offsets(list.clone(), PATIENCE) {
+            Ok(committed) => {
+                let offsets = committed.elements().into_iter().map(|element| match element.offset() {
+                    Offset::Offset(offset) => offset,
+                    _ => 0,
+                });
+                if offsets.sum::<i64>() >= records {
+                    return Ok(());
+                }
+            }
+            // A group's first member finds the topic of offsets still being made.
+            Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::NotCoordinator | RDKafkaErrorCode::CoordinatorNotAvailable,
+            )) => {}
+            Err(error) => return Err(error),
         }
         // Seldom, so that looking costs nothing beside the work.
         std::thread::sleep(Duration::from_millis(100));
