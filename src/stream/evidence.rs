@@ -1,17 +1,19 @@
 //! The records behind a row (I8), as the state keeps them: offsets and event ids, for the partition is known.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::derived::{Evidence, RecordReference};
 
-/// The first 8 and the last 24 records behind a row, and how many there were.
+/// The first 8 and the last 24 records behind a row, and how many there were. A copy of it shares the ids: the journal
+/// makes one for each record.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trail {
     count: u64,
-    first: Vec<(i64, Box<str>)>,
-    last: VecDeque<(i64, Box<str>)>,
+    first: Vec<(i64, Arc<str>)>,
+    last: VecDeque<(i64, Arc<str>)>,
 }
 
 impl Trail {
@@ -23,7 +25,7 @@ impl Trail {
         self.add(offset, event_id.into());
     }
 
-    fn add(&mut self, offset: i64, event_id: Box<str>) {
+    fn add(&mut self, offset: i64, event_id: Arc<str>) {
         if self.first.len() < Self::FIRST {
             self.first.push((offset, event_id));
             return;
@@ -53,8 +55,8 @@ impl Trail {
 
     /// As a row carries it.
     pub(super) fn evidence(&self, topic: &str, partition: i32) -> Evidence {
-        let references = |kept: &mut dyn Iterator<Item = &(i64, Box<str>)>| {
-            let reference = |(offset, event_id): &(i64, Box<str>)| RecordReference {
+        let references = |kept: &mut dyn Iterator<Item = &(i64, Arc<str>)>| {
+            let reference = |(offset, event_id): &(i64, Arc<str>)| RecordReference {
                 topic: topic.to_owned(),
                 partition,
                 offset: *offset,

@@ -435,7 +435,7 @@ impl<O: Operator> Task<O> {
 
     fn allowance(&self, key: usize) -> Millis {
         let cell = &self.state.cells[key];
-        if cell.head.is_gapless { 0 } else { self.settings.allowance(tenant_of(&cell.name)) }
+        if cell.head.is_gapless { 0 } else { self.settings.allowance(&cell.name) }
     }
 
     /// Fires what the clock has made due, timer by timer: in the order in which the clock has made their keys so, then

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::state::tenant_of;
 use crate::event::Millis;
 
 /// What a family's time is measured by, the same for every partition.
@@ -21,9 +22,12 @@ impl FamilySettings {
     /// How far an event's time may lie ahead of its append time.
     pub const FUTURE_LIMIT: Millis = 5 * 60 * 1000;
 
-    /// The disorder allowance of a tenant.
-    pub fn allowance(&self, tenant: &str) -> Millis {
-        self.tenant_allowance.get(tenant).copied().unwrap_or(self.allowance)
+    /// The disorder allowance of a key, by its tenant.
+    pub fn allowance(&self, key: &str) -> Millis {
+        if self.tenant_allowance.is_empty() {
+            return self.allowance;
+        }
+        self.tenant_allowance.get(tenant_of(key)).copied().unwrap_or(self.allowance)
     }
 }
 

@@ -1,6 +1,7 @@
 //! An operator made of windows: an [`Aggregate`] says what is kept of a window's records, [`Windowed`] the rest.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,7 @@ pub enum WindowedEntry<V> {
         /// Its bounds.
         window: Window,
         /// Event id of the first record to arrive.
-        event_id: Box<str>,
+        event_id: Arc<str>,
         /// When that was.
         first_arrival: Millis,
         /// The records behind it.

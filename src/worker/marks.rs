@@ -17,8 +17,11 @@ const HEADER: &str = "tidewatch-mark";
 /// At most 4 marks a second a partition.
 const REST: Duration = Duration::from_millis(250);
 
-/// The settings version of a mark; `None` for any other record.
+/// The settings version of a mark, which has a header and no value; `None` for any other record.
 pub(super) fn settings_version<M: Message>(message: &M) -> Option<Result<i64, String>> {
+    if message.payload().is_some() {
+        return None;
+    }
     let headers = message.headers()?;
     let mark = headers.iter().find(|header| header.key == HEADER)?;
     let text = mark.value.and_then(|value| std::str::from_utf8(value).ok());

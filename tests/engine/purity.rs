@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 const MODULES: [&str; 3] = ["src/event", "src/stream", "src/operators"];
 
 /// What paths may begin with; everything else that looks like a crate or a module of the standard library is refused.
-const ALLOWED: [&str; 32] = [
+const ALLOWED: [&str; 35] = [
     "std::any",
     "std::borrow",
     "std::cmp",
     "std::collections",
     "std::convert",
     "std::fmt",
+    "std::hash",
     "std::iter",
     "std::marker",
     "std::mem",
@@ -30,7 +31,9 @@ const ALLOWED: [&str; 32] = [
     "crate::operators",
     "super",
     "self",
+    "compact_str",
     "foldhash",
+    "hashbrown",
     "postcard",
     "serde",
     "serde_bytes",
