@@ -28,9 +28,16 @@ fn limit() -> (Duration, usize) {
     }
 }
 
-/// A worker of a name, quick to be missed.
-fn settings(instance: &str) -> [String; 2] {
-    [format!("process.instance={instance}"), "process.session_timeout=1s".to_owned()]
+/// A worker of a name, quick to be missed. One has two threads and small transactions, which end between two timers of one
+/// record: neither shows (I2).
+fn settings(instance: &str) -> [String; 4] {
+    let (threads, outputs) = if instance == "other" { (2, 5) } else { (1, 20_000) };
+    [
+        format!("process.instance={instance}"),
+        "process.session_timeout=1s".to_owned(),
+        format!("process.threads={threads}"),
+        format!("process.commit_outputs={outputs}"),
+    ]
 }
 
 async fn start_until(system: &System, instance: &str, step: &str) -> (Process, usize) {

@@ -51,6 +51,15 @@ async fn i3_a_breach_fires_in_silence_and_is_corrected() {
         due.parse::<Timestamp>().unwrap().as_millisecond()
     );
 
+    // In silence a timer fires within D (here 0) and 2 s, by the log's own time.
+    let appended = system.read_committed("incidents").into_values().flatten().map(|record| {
+        use rdkafka::message::Message;
+        record.timestamp().to_millis().unwrap()
+    });
+    let delay = appended.min().unwrap() - due.parse::<Timestamp>().unwrap().as_millisecond();
+    println!("the breach was on the log {delay} ms after it was due");
+    assert!((0..=2_000).contains(&delay), "{delay} ms");
+
     let late = seconds_from_now(0);
     change(&all, &issue, "resolved", &late).await;
     let ended =
