@@ -7,7 +7,8 @@ use std::convert::Infallible;
 use super::accounting::Outcome;
 use super::changelog::RestoreError;
 use super::operator::Operator;
-use super::task::{Payload, Record, Step, Task};
+use super::record::{Payload, Record};
+use super::task::{Step, Task};
 use super::time::FamilySettings;
 use crate::event::Millis;
 

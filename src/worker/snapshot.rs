@@ -1,6 +1,6 @@
 //! A local copy of a partition's state beside the changelog, so that a restart on the same machine reads only the tail.
 //!
-//! It is a cache: one that is damaged, foreign, too old or from the future is passed over, and the changelog alone is read.
+//! It is a cache: one that is damaged, foreign, too old or from the future is removed, and the changelog alone is read.
 //! The file: a header, the cells, and a checksum over both.
 
 use std::fs;
@@ -26,6 +26,18 @@ pub(super) struct Origin {
     pub partition: i32,
     pub operator: String,
     pub version: i32,
+}
+
+impl Origin {
+    pub fn of<O: Operator>(cluster: &str, changelog: &str, partition: i32) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            changelog: changelog.to_owned(),
+            partition,
+            operator: O::NAME.to_owned(),
+            version: O::VERSION,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,7 +112,8 @@ impl Snapshots {
         file.sync_all()
     }
 
-    /// Reads the copy of a state; `None` if there is none that can be used. `end` is the changelog's.
+    /// Reads the copy of a state; `None` if there is none that can be used. `end` is the changelog's. One that can't
+    /// be used is removed: what makes it useless now (a changelog that was made anew) may not be seen later.
     pub fn read(&self, origin: &Origin, end: i64) -> Option<Snapshot> {
         let path = self.path(origin);
         let bytes = match fs::read(&path) {
@@ -112,11 +125,13 @@ impl Snapshots {
             }
         };
         let now = Timestamp::now().as_millisecond();
-        check(bytes, origin, end, now)
-            .map_err(|reason| {
-                tracing::warn!(reason, path = %path.display(), "passing over a local snapshot; the changelog is read instead");
-            })
-            .ok()
+        let refuse = |reason: &'static str| {
+            tracing::warn!(reason, path = %path.display(), "removing a local snapshot; the changelog is read instead");
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(%error, path = %path.display(), "removing a local snapshot");
+            }
+        };
+        check(bytes, origin, end, now).map_err(refuse).ok()
     }
 }
 
@@ -176,5 +191,94 @@ impl Hashed {
             self.out.write_all(bytes)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::sla::Sla;
+    use crate::stream::FamilySettings;
+
+    const END: i64 = 40;
+
+    fn origin() -> Origin {
+        Origin::of::<Sla>("cluster", "changelog-civic", 1)
+    }
+
+    /// A folder with the copy of a task that has folded nothing, and the copy's bytes.
+    fn copy() -> (tempfile::TempDir, Snapshots, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::new(folder.path());
+        let task = Task::new(Sla::default(), FamilySettings::default(), "civic", 1, 0);
+        snapshots.write(&origin(), END, &task).unwrap();
+        let bytes = fs::read(snapshots.path(&origin())).unwrap();
+        (folder, snapshots, bytes)
+    }
+
+    fn now() -> i64 {
+        Timestamp::now().as_millisecond()
+    }
+
+    fn refusal(bytes: Vec<u8>, origin: &Origin, end: i64, now: i64) -> &'static str {
+        check(bytes, origin, end, now).err().expect("it is refused")
+    }
+
+    #[test]
+    fn i5_a_copy_is_read_as_it_was_written() {
+        let (_folder, snapshots, _) = copy();
+        let snapshot = snapshots.read(&origin(), END).unwrap();
+        assert_eq!(snapshot.changelog_end, END);
+        let task = Task::new(Sla::default(), FamilySettings::default(), "civic", 1, 0);
+        let mut cells = Vec::new();
+        task.snapshot::<()>(&mut |key, value| {
+            cells.push((key.to_vec(), value.unwrap_or_default().to_vec()));
+            Ok(())
+        })
+        .unwrap();
+        assert!(!cells.is_empty());
+        assert!(snapshot.cells().eq(cells.iter().map(|(key, value)| (&**key, &**value))));
+    }
+
+    #[test]
+    fn i5_a_damaged_copy_is_refused_wherever_a_bit_has_flipped() {
+        let (_folder, _, bytes) = copy();
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1 << (place % 8);
+            assert!(refusal(damaged, &origin(), END, now()).starts_with("it is damaged"), "byte {place}");
+            assert!(refusal(bytes[..place].to_vec(), &origin(), END, now()).starts_with("it is damaged"));
+        }
+    }
+
+    #[test]
+    fn i5_a_foreign_copy_is_refused() {
+        let (_folder, _, bytes) = copy();
+        let others = [
+            Origin { cluster: "another".to_owned(), ..origin() },
+            Origin { changelog: "another".to_owned(), ..origin() },
+            Origin { partition: 2, ..origin() },
+            Origin { operator: "another".to_owned(), ..origin() },
+            Origin { version: origin().version + 1, ..origin() },
+        ];
+        for other in others {
+            assert!(refusal(bytes.clone(), &other, END, now()).contains("another cluster"), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn i5_a_copy_from_the_future_is_refused_and_removed() {
+        let (_folder, snapshots, bytes) = copy();
+        assert!(refusal(bytes, &origin(), END - 1, now()).contains("from the future"));
+        assert!(snapshots.read(&origin(), END - 1).is_none());
+        assert!(snapshots.read(&origin(), END).is_none(), "the changelog has grown since, but is another");
+    }
+
+    #[test]
+    fn i5_a_copy_older_than_tombstones_is_refused() {
+        let (_folder, _, bytes) = copy();
+        let age = MAXIMUM_AGE.as_millis() as i64;
+        assert!(check(bytes.clone(), &origin(), END, now() + age - 60_000).is_ok());
+        assert!(refusal(bytes, &origin(), END, now() + age + 60_000).contains("too old"));
     }
 }
