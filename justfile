@@ -36,6 +36,7 @@ check:
 # What a record costs, without Kafka; then on a real one, beside a loop that does the same by hand.
 bench:
     cargo bench --bench fold
+    cargo bench --bench end_to_end
 
 # The properties of the engine, each tried with many more cases.
 nightly:
