@@ -89,6 +89,7 @@ pub struct ClickHouseConfig {
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
     /// Where this process listens: `/livez`, `/readyz`, `/metrics`, and the routes of its roles.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
 }
 
@@ -173,12 +174,12 @@ pub struct ApiKeyConfig {
     /// The tenant for which it speaks.
     pub tenant: String,
     /// What it may do.
+    #[serde(deserialize_with = "scopes")]
     pub scopes: Vec<Scope>,
 }
 
 /// What an API key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Send events.
     Ingest,
@@ -260,7 +261,7 @@ impl Config {
             config::Environment::with_prefix("TIDEWATCH")
                 .prefix_separator("_")
                 .separator("__")
-                .source(Some(environment()))
+                .source(Some(environment()?))
                 .try_parsing(true),
         );
         for assignment in assignments {
@@ -403,12 +404,45 @@ pub fn check_tenant(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// The environment without the filter of log lines, which is `telemetry`'s and no setting.
-fn environment() -> std::collections::HashMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name != crate::telemetry::FILTER)
-        .collect()
+/// Names the file of settings, on the command line and in the environment.
+pub const FILE: &str = "TIDEWATCH_CONFIG";
+
+/// Settings of the environment: without the filter of log lines, which is `telemetry`'s, and the name of the file.
+fn environment() -> Result<std::collections::HashMap<String, String>, ConfigError> {
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut settings = std::collections::HashMap::new();
+    for (name, value) in variables {
+        let Some(setting) = name.strip_prefix("TIDEWATCH_") else { continue };
+        if [crate::telemetry::FILTER, FILE].contains(&&*name) {
+            continue;
+        }
+        if !setting.contains("__") {
+            let allowed = "a setting of the environment is TIDEWATCH_SECTION__NAME, for example \
+                           TIDEWATCH_KAFKA__BROKERS";
+            return Err(ConfigError::NotAllowed { name, value: "***".to_owned(), allowed });
+        }
+        settings.insert(name, value);
+    }
+    Ok(settings)
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        let form = "expected an address and a port, for example 127.0.0.1:8080 or [::]:8080";
+        serde::de::Error::custom(format!("{text:?}: {form}"))
+    })
+}
+
+fn scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Scope>, D::Error> {
+    let scope = |name: String| match &*name {
+        "ingest" => Ok(Scope::Ingest),
+        "read" => Ok(Scope::Read),
+        "admin" => Ok(Scope::Admin),
+        _ => Err(serde::de::Error::custom(format!("{name:?}: expected ingest, read or admin"))),
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(scope).collect()
 }
 
 fn is_topic_character(character: char) -> bool {
@@ -502,7 +536,7 @@ mod tests {
             ("kafka.prefix=a b", vec!["kafka.prefix", "a b"]),
             ("process.commit_interval=soon", vec!["process.commit_interval", "soon", "100ms"]),
             ("process.commit_interval=0ms", vec!["process.commit_interval", "0ns"]),
-            ("http.listen=here", vec!["http.listen"]),
+            ("http.listen=here", vec!["http.listen", "here", "127.0.0.1:8080"]),
             ("sink.batch_rows=0", vec!["sink.batch_rows", "0", "at least 1"]),
             ("sink.batch_rows=many", vec!["sink.batch_rows", "many"]),
             ("kafka.unknown=1", vec!["unknown"]),

@@ -18,6 +18,27 @@
 //!
 //! [`trial`] takes the same path without any server: a file in, rows out, on one machine and in memory.
 //!
+//! # Invariants
+//!
+//! Code cites them by number, and so do the names of the tests that prove them.
+//!
+//! - **I1 The log is the truth.** Tables are projections of derived topics, whose rows follow from the family log.
+//! - **I2 A task is a fold.** State and rows are a pure function of a partition's records, in order, and of the settings that
+//!   its marks name: no clock, no randomness, no I/O.
+//! - **I3 Time enters only through the log.** A partition's clock is its highest append time; a key's time is made of its
+//!   own records, so that nobody can make another's late; in silence it passes with the clock.
+//! - **I4 Marks** in the log say that time has passed, and which settings are in force from there on.
+//! - **I5 One transaction a commit**: rows, changes of the state, offsets. A crash neither loses nor repeats a row.
+//! - **I6 Rows are idempotent**: named by an id, ordered by a version.
+//! - **I7 Nothing vanishes**: each record is folded, a duplicate, late, or a dead letter, and counted.
+//! - **I8 Rows carry their evidence**: the first 8 and last 24 records behind them, and how many there were.
+//! - **I9 Late data corrects** what is not final yet; what comes too late for that is kept and counted.
+//! - **I10 The hot path is deterministic**: between a record and its rows there is no model, no network, no lock.
+//!
+//! *Identity*: a row's id is a hash of tenant, operator, key and the event id of the first record to arrive; of two that
+//! merge, the one that arrived first survives. Its version is made of the topic's generation, the input's offset, and
+//! the count of its emissions there. A public id ends in the hash that routes it to its partition.
+//!
 //! Dependencies point one way: [`event`] ← [`stream`] ← [`operators`] ← [`worker`] ← the [`role`]s. `stream` and
 //! `operators` know no Kafka, no tokio and no clock.
 

@@ -48,7 +48,7 @@ enum Command {
 #[derive(Args)]
 struct Settings {
     /// A TOML file of settings.
-    #[arg(long, env = "TIDEWATCH_CONFIG")]
+    #[arg(long, env = tidewatch::config::FILE)]
     config: Option<PathBuf>,
     /// One setting, over file and environment: --set kafka.brokers=localhost:9092
     #[arg(long = "set", value_name = "NAME=VALUE")]

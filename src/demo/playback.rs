@@ -46,7 +46,10 @@ pub(super) async fn send(files: &Path, speed: Option<Speed>, url: &str) -> Resul
             if let Some(day) = pace.next_day(step.at()) {
                 sender.flush().await?;
                 let breaches = findings::count_breaches(url, "").await?;
-                say(&format!("  {day:.10}  {sent:>6} events sent, {breaches:>5} breaches so far"));
+                say(&format!(
+                    "  {}  {sent:>6} events sent, {breaches:>5} breaches so far",
+                    day.strftime("%F")
+                ));
             }
         }
         sender.push(step).await?;

@@ -1,4 +1,4 @@
-//! Names: ids as hashes, routes as murmur2, versions as offsets (DESIGN section 2, "Identity").
+//! Names: ids as hashes, routes as murmur2, versions as offsets (see "Identity" in the docs of the crate).
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! The one error body of the API (DESIGN section 8).
+//! The one error body of the API.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -33,7 +33,10 @@ pub fn occurred_at(text: Option<&str>, arrival: Arrival, path: &str) -> Result<M
     let Some(text) = text else {
         return match arrival {
             Arrival::At(now) => Ok(now),
-            Arrival::AsItHappens => Err(ApiError::invalid(field, "missing: it says when the event arrives")),
+            Arrival::AsItHappens => Err(ApiError::invalid(
+                field,
+                "missing: it says when the event arrives (or --append-time now)",
+            )),
         };
     };
     let time = time(text, &field)?;
@@ -59,8 +62,12 @@ pub fn new_id() -> String {
 
 /// A point in time, RFC 3339 with its zone.
 pub fn time(text: &str, field: &str) -> Result<Millis, ApiError> {
-    let time = text.parse::<Timestamp>().map_err(|_| {
-        let reason = if text.parse::<DateTime>().is_ok() {
+    // RFC 3339 has hours 00 to 23 in an offset too; the parser takes more.
+    let offset = text.get(10..).and_then(|time| time.rsplit_once(['+', '-'])).map(|(_, offset)| offset);
+    let is_far =
+        offset.and_then(|offset| offset.get(..2)?.parse::<u8>().ok()).is_some_and(|hours| hours > 23);
+    let time = text.parse::<Timestamp>().ok().filter(|_| !is_far).ok_or_else(|| {
+        let reason = if !is_far && text.parse::<DateTime>().is_ok() {
             "has no zone: end it with Z or an offset such as -04:00"
         } else {
             "expected RFC 3339, such as 2011-07-01T09:30:00-04:00"
@@ -169,6 +176,11 @@ mod tests {
                 "2011-02-30T00:00:00Z",
                 "invalid_value due_at: \"2011-02-30T00:00:00Z\" expected RFC 3339, such as 2011-07-01T09:30:00-04:00",
             ),
+            (
+                "2011-07-01T06:00:00+25:00",
+                "invalid_value due_at: \"2011-07-01T06:00:00+25:00\" expected RFC 3339, such as 2011-07-01T09:30:00-04:00",
+            ),
+            ("2011-07-01T06:00:00+23:59", "1309413660000"),
             ("", "invalid_value due_at: \"\" expected RFC 3339, such as 2011-07-01T09:30:00-04:00"),
         ] {
             assert_eq!(show(time(text, "due_at")), expected, "{text}");
@@ -196,7 +208,7 @@ mod tests {
         );
         assert_eq!(
             show(occurred_at(None, Arrival::AsItHappens, "report")),
-            "invalid_value report.occurred_at: missing: it says when the event arrives"
+            "invalid_value report.occurred_at: missing: it says when the event arrives (or --append-time now)"
         );
     }
 

@@ -43,7 +43,7 @@ pub struct Sla {
 }
 
 impl Default for Sla {
-    /// As DESIGN, section 6, has them.
+    /// 72 h, 30 days, 30 days.
     fn default() -> Self {
         Self { default_due: 3 * DAY, grace: 30 * DAY, memory: 30 * DAY }
     }

@@ -54,7 +54,7 @@ impl<O: Operator> TestDriver<O> {
         Self { operator, settings, task, rows: Vec::new(), offset: 0, changelog: Snapshot::new() }
     }
 
-    /// Appends an event under a key.
+    /// Appends an event under a key, which begins with the tenant: `tenant/…`. Another one goes to the dead letters.
     pub fn append(&mut self, key: &str, append_time: Millis, event: O::Event) -> Outcome {
         self.append_payload(Some(key.as_bytes()), append_time, Payload::Event(event))
     }

@@ -25,11 +25,11 @@ mod windowed;
 
 pub use accounting::{Counts, Outcome};
 pub use changelog::RestoreError;
-pub use driver::TestDriver;
+pub use driver::{Snapshot, TestDriver};
 pub use evidence::Trail;
 pub use operator::{Context, ENTRY_LIMIT, Operator, Rejection};
 pub use record::{Payload, Record};
 pub use task::{Restore, Step, Task, Totals};
 pub use time::{FamilySettings, KeyTime};
-pub use window::{FixedWindows, SessionWindows, Window};
+pub use window::{FixedWindows, Placement, SessionWindows, Window};
 pub use windowed::{Aggregate, Emission, WindowKind, Windowed, WindowedEntry};

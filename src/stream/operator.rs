@@ -187,8 +187,7 @@ impl<O: Operator> Context<'_, O> {
     }
 
     /// The id of a row, the same in all its versions. It is made of tenant, operator, key, and `parts`: usually the kind
-    /// of the row, where an operator emits several, and the event id of the first record to arrive (DESIGN,
-    /// "Identity").
+    /// of the row, where an operator emits several, and the event id of the first record to arrive.
     pub fn row_id(&self, parts: &[&str]) -> Uuid {
         id::row(self.tenant(), O::NAME, self.key(), parts)
     }

@@ -8,14 +8,22 @@ use super::state::tenant_of;
 use crate::event::Millis;
 
 /// What a family's time is measured by, the same for every partition.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FamilySettings {
     /// Disorder allowance D.
     pub allowance: Millis,
     /// Disorder allowance of single tenants; 0 declares ordered input.
     pub tenant_allowance: BTreeMap<String, Millis>,
-    /// How long event ids are remembered, in append time.
+    /// How long event ids are remembered, in append time; so long also a key is, with how far it has dropped, once nothing
+    /// else is kept under it. A key that has been silent for longer begins anew.
     pub duplicate_horizon: Millis,
+}
+
+impl Default for FamilySettings {
+    /// Ordered input, and a day of memory.
+    fn default() -> Self {
+        Self { allowance: 0, tenant_allowance: BTreeMap::new(), duplicate_horizon: 24 * 3_600_000 }
+    }
 }
 
 impl FamilySettings {

@@ -1,5 +1,5 @@
 //! Event-time timers: per key in (due, timer) order, and per partition one heap that knows which key has one due next
-//! in silence (I3, DESIGN section 4).
+//! in silence (I3).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};

@@ -67,7 +67,8 @@ pub enum Emission {
 /// A window is finalised when the watermark has reached its end (for a session: strictly passed its last record and the gap)
 /// and the grace besides: then its `final` row is emitted, and it is dropped. A record is late if all windows to which
 /// it belongs have been; for sessions this is judged after the merge, so that a record far behind still joins one
-/// that lives. (So do Kafka Streams' windows, `TimeWindows.ofSizeAndGrace` and `SessionWindows`; their stream time is
+/// that lives, and one within the gap of a session that is final already begins another if that one would not be. A key
+/// that is silent for longer than the horizon of duplicates forgets what was final. (So do Kafka Streams' windows, `TimeWindows.ofSizeAndGrace` and `SessionWindows`; their stream time is
 /// a partition's, ours a key's.)
 pub struct Windowed<A> {
     /// What is kept of a window's records.
@@ -187,7 +188,7 @@ impl<A: Aggregate> Windowed<A> {
             cuts.extend(&placement.cuts);
             put_cuts(context, cuts);
         }
-        // Of those that merge, the one that arrived first survives (DESIGN, "Identity").
+        // Of those that merge, the one that arrived first survives ("Identity" in the docs of the crate).
         let survivor = placement.absorbed.iter().copied().min();
         let name = survivor.unwrap_or_else(|| context.offset());
         if survivor.is_none() {

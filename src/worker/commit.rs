@@ -130,6 +130,9 @@ where
         if is_lost || self.consumer.assignment_lost() {
             return Err(error);
         }
+        if error.is_fenced() {
+            return Err(WorkerError::Fenced { instance: self.config.instance.clone() });
+        }
         metrics::counter!("tidewatch_aborts_total").increment(1);
         tracing::warn!(%error, family = self.family.topic, "a transaction failed; going on from what is committed");
         self.transaction.abort();

@@ -1,6 +1,6 @@
 //! Why a worker has to start again.
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::codec::CodecError;
 use crate::stream::RestoreError;
@@ -37,6 +37,15 @@ pub enum WorkerError {
         "partitions were lost to another worker: this one was silent for longer than process.session_timeout"
     )]
     Lost,
+    /// The broker has ended this worker's transactions.
+    #[error(
+        "its transactions were ended: it was silent for longer than 15 s, or another worker is at work as \
+         process.instance = {instance:?} (each needs a name of its own, the same after a restart)"
+    )]
+    Fenced {
+        /// The instance.
+        instance: String,
+    },
     /// The state can't be restored.
     #[error("{changelog}/{partition}: {source}")]
     Restore {
@@ -73,6 +82,19 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
+    /// Whether the broker has handed the transactional id to another producer.
+    pub(super) fn is_fenced(&self) -> bool {
+        let Self::Kafka { source, .. } = self else { return false };
+        matches!(
+            source.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::Fenced
+                    | RDKafkaErrorCode::ProducerFenced
+                    | RDKafkaErrorCode::InvalidProducerEpoch
+            )
+        )
+    }
+
     pub(super) fn kafka(action: &'static str) -> impl FnOnce(KafkaError) -> Self {
         move |source| Self::Kafka { action, source }
     }

@@ -63,6 +63,8 @@ const POLL: Duration = Duration::from_millis(10);
 const COORDINATOR: Duration = Duration::from_secs(10);
 /// Rest before the worker starts again after a failure.
 const RESTART: Duration = Duration::from_millis(200);
+/// Rest of a worker whose name another one uses too.
+const FENCED: Duration = Duration::from_secs(2);
 /// How long the broker may be slow to take outputs before the partitions are paused.
 const PRESSURE: Duration = Duration::from_millis(100);
 
@@ -87,7 +89,12 @@ pub fn run<O>(
             readiness.set(false, format!("starting again after a failure: {error}"));
             metrics::counter!("tidewatch_worker_restarts_total").increment(1);
             tracing::warn!(%error, family = family.topic, thread, "the worker lets go and starts again from what is committed");
-            std::thread::sleep(RESTART);
+            // Two of one name would take the partitions from each other without a rest.
+            let is_fenced = matches!(error, WorkerError::Fenced { .. });
+            let until = Instant::now() + if is_fenced { FENCED } else { RESTART };
+            while Instant::now() < until && !shutdown.is_cancelled() {
+                std::thread::sleep(RESTART);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Bringing tasks to their last commit, from the changelog (DESIGN section 4).
+//! Bringing tasks to their last commit, from the changelog.
 //!
 //! What a commit in doubt has written must be seen: the changelog's end is taken uncommitted, and reading begins when
 //! everything up to there is decided, committed or aborted (KAFKA-10167). Other partitions go on meanwhile.

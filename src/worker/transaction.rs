@@ -17,6 +17,8 @@ use crate::log::Log;
 
 /// After this silence the broker aborts the transaction of a worker that is gone, so that readers go on.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a broker may take to begin with. A worker that can't reach it looks so often whether it has to stop.
+const INITIALISE: Duration = Duration::from_secs(5);
 
 /// A worker's transactions, one after the other.
 pub(super) struct Transaction {
@@ -84,7 +86,9 @@ impl Transaction {
             .set("message.timeout.ms", TIMEOUT.as_millis().to_string())
             .create_with_context(Deliveries::default())
             .map_err(WorkerError::kafka("creating the transactional producer"))?;
-        producer.init_transactions(TIMEOUT).map_err(WorkerError::kafka("initialising transactions"))?;
+        producer
+            .init_transactions(INITIALISE)
+            .map_err(WorkerError::kafka("initialising transactions at kafka.brokers"))?;
         Ok(Self { producer, log: log.clone(), is_open: false, outputs: 0, bytes: 0, buffer: Vec::new() })
     }
 

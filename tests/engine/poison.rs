@@ -1,5 +1,5 @@
 //! Poison: a record or timer that fails is undone alone and dead-lettered with its cause; the rest is as if it had not
-//! been (I7, DESIGN section 4).
+//! been (I7).
 
 use proptest::collection::vec;
 use proptest::prelude::*;

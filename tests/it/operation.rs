@@ -80,3 +80,20 @@ fn a_wrong_setting_is_refused_at_start() {
         }
     }
 }
+
+#[test]
+fn the_environment_names_the_file_and_settings() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = folder.path().join("tidewatch.toml");
+    std::fs::write(&file, "http.listen = \"from the file\"").unwrap();
+    for (name, value, part) in [
+        ("TIDEWATCH_CONFIG", file.to_str().unwrap(), "\"from the file\": expected an address"),
+        ("TIDEWATCH_HTTP__LISTEN", "from the variable", "\"from the variable\": expected an address"),
+        ("TIDEWATCH_FOO", "1", "TIDEWATCH_FOO"),
+    ] {
+        let output = Command::new(BINARY).arg("serve").env(name, value).output().unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(part), "{name}: {text}");
+    }
+}

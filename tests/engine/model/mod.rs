@@ -1,4 +1,4 @@
-//! A naive model of the engine, written from DESIGN (I3, I7, I9, section 4): lists, sorted or searched from end to end.
+//! A naive model of the engine, written from the invariants (I3, I7, I9): lists, sorted or searched from end to end.
 //! Slow, and meant to be obviously right. It imports nothing of the engine.
 
 mod windows;
