@@ -21,7 +21,7 @@ test *arguments:
 
 # A thousand kills of workers, each inside an open transaction that holds outputs.
 chaos:
-    TIDEWATCH_CHAOS_KILLS=1000 cargo test --test it -- chaos --nocapture
+    CHAOS_KILLS=1000 cargo test --test it -- chaos --nocapture
 
 # What CI runs.
 ci:

@@ -253,8 +253,8 @@ pub struct Progress {
     pub clock: Millis,
     /// The settings in force.
     pub settings_version: i64,
-    /// Where what the worker wrote up to then ends: a reader that has come so far has seen all that follows from the log
-    /// up to `offset`.
+    /// Where what the worker wrote since it took the partition over ends: a reader that has come so far, and had seen what was
+    /// there before, has seen all that follows from the log up to `offset`.
     pub outputs: Vec<OutputEnd>,
 }
 

@@ -27,7 +27,7 @@ pub use accounting::{Counts, Outcome};
 pub use changelog::RestoreError;
 pub use driver::{Snapshot, TestDriver};
 pub use evidence::Trail;
-pub use operator::{Context, ENTRY_LIMIT, Operator, Rejection};
+pub use operator::{Context, ENTRY_LIMIT, KEY_LIMIT, Operator, Rejection};
 pub use record::{Payload, Record};
 pub use task::{Restore, Step, Task, Totals};
 pub use time::{FamilySettings, KeyTime};

@@ -48,6 +48,10 @@ pub trait Operator: Sized + 'static {
 /// and goes to the dead letters.
 pub const ENTRY_LIMIT: usize = 64 * 1024;
 
+/// The most that a record's key may take, in bytes: it is part of every row. A record with a longer one goes to the dead
+/// letters.
+pub const KEY_LIMIT: usize = 1024;
+
 /// Why a record is not folded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {

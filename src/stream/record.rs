@@ -4,6 +4,12 @@ use super::operator::Position;
 use crate::event::derived::{DeadLetter, LateEvent};
 use crate::event::{Event, Millis};
 
+/// How many bytes of a record's value a dead letter or late event keeps. What was compressed in the log may be larger than
+/// any topic takes; the whole lies where the letter says.
+const VALUE_KEPT: usize = 1024 * 1024;
+/// How many bytes of its key, of its names, and of the reason.
+const TEXT_KEPT: usize = 8 * 1024;
+
 /// A record of the partition, in the order of the log.
 #[derive(Debug, Clone)]
 pub struct Record<'a, E> {
@@ -41,19 +47,24 @@ impl<E: Event> Record<'_, E> {
         }
     }
 
-    pub(super) fn dead_letter(&self, position: &Position, reason: &str, message: String) -> DeadLetter {
+    pub(super) fn dead_letter(&self, position: &Position, reason: &str, mut message: String) -> DeadLetter {
         let event = self.event();
+        let length = self.raw_value.map_or(0, <[u8]>::len);
+        message = shortened(&message);
+        if length > VALUE_KEPT {
+            message += &format!(" (of its value's {length} bytes, {VALUE_KEPT} are kept here)");
+        }
         DeadLetter {
             topic: position.topic.clone(),
             partition: position.partition,
             offset: self.offset,
             append_time: self.append_time,
-            tenant: event.map(|event| event.tenant().to_owned()),
-            event_id: event.map(|event| event.identity().name().into_owned()),
+            tenant: event.map(|event| shortened(event.tenant())),
+            event_id: event.map(|event| shortened(&event.identity().name())),
             reason: reason.to_owned(),
             message,
-            record_key: self.raw_key.map(<[u8]>::to_vec),
-            record_value: self.raw_value.map(<[u8]>::to_vec),
+            record_key: self.raw_key.map(|key| cut(key, TEXT_KEPT)),
+            record_value: self.raw_value.map(|value| cut(value, VALUE_KEPT)),
         }
     }
 
@@ -65,11 +76,21 @@ impl<E: Event> Record<'_, E> {
             offset: self.offset,
             append_time: self.append_time,
             event_time: event.map_or(self.append_time, Event::event_time),
-            tenant: event.map(|event| event.tenant().to_owned()).unwrap_or_default(),
-            event_id: event.map(|event| event.identity().name().into_owned()).unwrap_or_default(),
+            tenant: event.map(|event| shortened(event.tenant())).unwrap_or_default(),
+            event_id: event.map(|event| shortened(&event.identity().name())).unwrap_or_default(),
             operator: operator.to_owned(),
-            record_key: self.raw_key.map(<[u8]>::to_vec),
-            record_value: self.raw_value.map(<[u8]>::to_vec),
+            record_key: self.raw_key.map(|key| cut(key, TEXT_KEPT)),
+            record_value: self.raw_value.map(|value| cut(value, VALUE_KEPT)),
         }
     }
+}
+
+fn cut(bytes: &[u8], most: usize) -> Vec<u8> {
+    bytes[..bytes.len().min(most)].to_vec()
+}
+
+/// A text of a letter, at most as long as is kept.
+pub(super) fn shortened(text: &str) -> String {
+    let end = (0..=TEXT_KEPT.min(text.len())).rfind(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or_default()].to_owned()
 }

@@ -1,10 +1,11 @@
 //! Follows the group: takes partitions over, restores their state, hands them over; and keeps local copies of it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
@@ -14,6 +15,9 @@ use super::rebalance::Change;
 use super::restore::{Restoration, Restored, Wanted};
 use super::snapshot::Origin;
 use super::{COORDINATOR, Worker};
+use crate::event::Millis;
+use crate::log::lag::Quiet;
+use crate::log::topics;
 use crate::stream::Operator;
 
 impl<O> Worker<'_, O>
@@ -56,6 +60,7 @@ where
 
     /// New partitions are paused until their state is at hand.
     fn take_over(&mut self, list: &TopicPartitionList) -> Result<(), WorkerError> {
+        self.has_joined = true;
         let committed = self.consumer.committed_offsets(list.clone(), COORDINATOR);
         let mut begin = TopicPartitionList::new();
         let mut wanted = BTreeMap::new();
@@ -80,6 +85,10 @@ where
         self.consumer.incremental_assign(&begin).map_err(WorkerError::kafka("taking partitions over"))?;
         self.consumer.pause(&begin).map_err(WorkerError::kafka("pausing partitions"))?;
         committed.map_err(WorkerError::kafka("fetching committed offsets"))?;
+        let expected = topics::named(self.family.topic).map_or(i32::MAX, |topic| topic.partitions);
+        if wanted.keys().any(|partition| *partition >= expected) {
+            return Err(WorkerError::Grown { topic: self.topic.clone(), expected });
+        }
         if !wanted.is_empty() {
             let snapshots = self.snapshots.as_ref();
             self.restorations.push(Restoration::begin(self.log, wanted, &self.changelog, snapshots)?);
@@ -98,14 +107,46 @@ where
             let offset = task.offset();
             let mut list = TopicPartitionList::new();
             list.add_partition(&self.topic, partition);
-            if committed != Some(offset) && offset > 0 {
-                // The group has forgotten its offset; the state has not.
+            if let (None, Some(last)) = (committed, task.last_record()) {
+                // The group has forgotten its offset; the state has not, if this is still its log.
+                self.verify(partition, last)?;
                 self.seek(partition, offset)?;
             }
             self.partitions.add(partition, task, offset);
             self.consumer.resume(&list).map_err(WorkerError::kafka("resuming partitions"))?;
         }
         Ok(())
+    }
+
+    /// Makes sure that the log is the one which the state has folded, by its last record: the group loses its offsets too
+    /// when a topic is deleted and made anew.
+    fn verify(&self, partition: i32, (offset, append_time): (i64, Millis)) -> Result<(), WorkerError> {
+        let changed = || WorkerError::Changed { topic: self.topic.clone(), partition, offset };
+        let kafka = || WorkerError::kafka("reading the last record that was folded");
+        let mut settings = self.log.consumer("verify");
+        // What is gone below the offset can't be compared, and is not missed.
+        settings.set("auto.offset.reset", "earliest").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(kafka())?;
+        let (_, end) = consumer.fetch_watermarks(&self.topic, partition, COORDINATOR).map_err(kafka())?;
+        if end <= offset {
+            return Err(changed());
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset)).map_err(kafka())?;
+        consumer.assign(&list).map_err(kafka())?;
+        let until = Instant::now() + COORDINATOR;
+        while Instant::now() < until {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) if message.offset() == offset => {
+                    let is_same = message.timestamp().to_millis() == Some(append_time);
+                    return if is_same { Ok(()) } else { Err(changed()) };
+                }
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(source)) => return Err(kafka()(source)),
+                None => {}
+            }
+        }
+        Err(kafka()(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)))
     }
 
     pub(super) fn seek(&self, partition: i32, offset: i64) -> Result<(), WorkerError> {

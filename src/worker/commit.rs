@@ -11,7 +11,7 @@ use super::fail_point::FailPoint;
 use super::family::OutputRow;
 use super::report::Reporter;
 use super::transaction::Transaction;
-use super::{COORDINATOR, PRESSURE, Worker};
+use super::{COORDINATOR, PRESSURE, RESTART, Worker};
 use crate::stream::Operator;
 
 impl<O> Worker<'_, O>
@@ -64,6 +64,7 @@ where
             self.drain()?;
         }
         FailPoint::Drained.reach(self.transaction.outputs);
+        FailPoint::Lost.reach_until(self.transaction.outputs, || self.consumer.assignment_lost());
         if offsets.count() > 0 {
             self.transaction.send_offsets(&offsets, &self.membership()?)?;
         }
@@ -76,6 +77,7 @@ where
             owned.committed = owned.task.offset();
             owned.is_dirty = false;
         }
+        self.failures = 0;
         self.reporter.committed(has_report);
         self.outcomes.publish(self.family.topic);
         metrics::histogram!("tidewatch_commit_seconds").record(self.committed_at.elapsed().as_secs_f64());
@@ -113,7 +115,7 @@ where
             }
             // What the group decides is queued; a record can't come.
             if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-                tracing::warn!(%error, "consuming");
+                self.consuming(error)?;
             }
         }
         if let Some(list) = paused {
@@ -130,9 +132,13 @@ where
         if is_lost || self.consumer.assignment_lost() {
             return Err(error);
         }
-        if error.is_fenced() {
+        if self.transaction.is_fenced() {
             return Err(WorkerError::Fenced { instance: self.config.instance.clone() });
         }
+        if self.failures > 0 {
+            std::thread::sleep(RESTART);
+        }
+        self.failures += 1;
         metrics::counter!("tidewatch_aborts_total").increment(1);
         tracing::warn!(%error, family = self.family.topic, "a transaction failed; going on from what is committed");
         self.transaction.abort();

@@ -1,6 +1,6 @@
 //! Why a worker has to start again.
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 use crate::codec::CodecError;
 use crate::stream::RestoreError;
@@ -71,6 +71,30 @@ pub enum WorkerError {
         /// The group's offset.
         committed: i64,
     },
+    /// The log is not the one that the state has folded.
+    #[error(
+        "{topic}/{partition} is not the log whose records up to offset {offset} have been folded: it was deleted and made \
+         anew; delete the changelog and the rows too, or begin anew under another kafka.prefix"
+    )]
+    Changed {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// The last that was folded.
+        offset: i64,
+    },
+    /// The topic has more partitions than it was made with.
+    #[error(
+        "{topic} has more than its {expected} partitions: where keys lie is fixed for a generation of a topic; begin anew under \
+         another kafka.prefix"
+    )]
+    Grown {
+        /// Topic.
+        topic: String,
+        /// What topics/*.yaml says.
+        expected: i32,
+    },
     /// Records are gone that have not been folded.
     #[error(
         "records of {topic} were deleted before they were folded: the next one to be folded is gone; raise retention.ms of the topic"
@@ -82,19 +106,6 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
-    /// Whether the broker has handed the transactional id to another producer.
-    pub(super) fn is_fenced(&self) -> bool {
-        let Self::Kafka { source, .. } = self else { return false };
-        matches!(
-            source.rdkafka_error_code(),
-            Some(
-                RDKafkaErrorCode::Fenced
-                    | RDKafkaErrorCode::ProducerFenced
-                    | RDKafkaErrorCode::InvalidProducerEpoch
-            )
-        )
-    }
-
     pub(super) fn kafka(action: &'static str) -> impl FnOnce(KafkaError) -> Self {
         move |source| Self::Kafka { action, source }
     }

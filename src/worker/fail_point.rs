@@ -10,6 +10,8 @@ pub(super) enum FailPoint {
     Changelog,
     /// The broker has acknowledged all of them.
     Drained,
+    /// Stopped there for longer than its session, and awake again: the client has noticed that it is nobody's member.
+    Lost,
     /// The offsets are part of the transaction.
     Offsets,
     /// The transaction is committed, and memory does not know it yet.
@@ -48,7 +50,24 @@ impl FailPoint {
         }
     }
 
+    /// As [`reach`](Self::reach) with `=stop`; then waits for what is to be noticed.
+    #[cfg(feature = "fail-points")]
+    pub fn reach_until(self, outputs: usize, is_noticed: impl Fn() -> bool) {
+        use std::time::{Duration, Instant};
+        let began = Instant::now();
+        self.reach(outputs);
+        // Only who was stopped has anything to wait for.
+        let until = Instant::now() + Duration::from_secs(10);
+        while began.elapsed() > Duration::from_secs(1) && !is_noticed() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Nothing.
     #[cfg(not(feature = "fail-points"))]
     pub fn reach(self, _outputs: usize) {}
+
+    /// Nothing.
+    #[cfg(not(feature = "fail-points"))]
+    pub fn reach_until(self, _outputs: usize, _is_noticed: impl Fn() -> bool) {}
 }

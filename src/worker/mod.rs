@@ -67,6 +67,8 @@ const RESTART: Duration = Duration::from_millis(200);
 const FENCED: Duration = Duration::from_secs(2);
 /// How long the broker may be slow to take outputs before the partitions are paused.
 const PRESSURE: Duration = Duration::from_millis(100);
+/// After so many failures without a commit between them a worker is not ready.
+const FAILURES: u32 = 3;
 
 /// Folds the family's partitions that the group assigns to this worker, until `shutdown`; `thread` tells apart the workers
 /// of one process. A failure makes it let go and start again from what is committed, with clients of its own; the
@@ -118,6 +120,10 @@ struct Worker<'a, O: Operator> {
     unfinished: Option<OwnedMessage>,
     rows: Vec<O::Row>,
     outcomes: Outcomes,
+    /// The group has said which partitions are this worker's; a spare one has none.
+    has_joined: bool,
+    /// Transactions that failed one after the other.
+    failures: u32,
     committed_at: Instant,
     saved_at: Instant,
 }
@@ -166,6 +172,8 @@ where
             unfinished: None,
             rows: Vec::new(),
             outcomes: Outcomes::default(),
+            has_joined: false,
+            failures: 0,
             committed_at: Instant::now(),
             saved_at: Instant::now(),
         })
@@ -193,7 +201,7 @@ where
     }
 
     fn work(&mut self, readiness: &Readiness, shutdown: &CancellationToken) -> Result<(), WorkerError> {
-        let mut was_ready = None;
+        let mut last = None;
         while !shutdown.is_cancelled() {
             if let Err(error) = self.poll() {
                 self.recover(error)?;
@@ -207,13 +215,26 @@ where
             if self.saved_at.elapsed() >= self.config.snapshot_interval {
                 self.save(None);
             }
-            let is_ready = self.restorations.is_empty() && !self.partitions.is_empty();
-            if was_ready.replace(is_ready) != Some(is_ready) {
-                let reason =
-                    if is_ready { "folding" } else { "waiting for partitions, or restoring their state" };
-                readiness.set(is_ready, reason);
+            let state = if self.failures >= FAILURES {
+                (false, "one transaction after the other fails: see the log")
+            } else if !self.has_joined || !self.restorations.is_empty() {
+                (false, "waiting for partitions, or restoring their state")
+            } else {
+                (
+                    true,
+                    if self.partitions.is_empty() {
+                        "spare: the others have all partitions"
+                    } else {
+                        "folding"
+                    },
+                )
+            };
+            if last.replace(state) != Some(state) {
+                readiness.set(state.0, state.1);
             }
         }
+        // The last word: nobody has to wait for the next life to know what became of the records.
+        self.reporter.make_due();
         self.commit()?;
         self.save(None);
         Ok(())
@@ -238,17 +259,7 @@ where
                     }
                     send(message.partition(), rows, transaction)?;
                 }
-                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset)) => {
-                    return Err(WorkerError::Cut { topic: self.topic.clone() });
-                }
-                Err(KafkaError::MessageConsumptionFatal(code)) => {
-                    return Err(WorkerError::Kafka {
-                        action: "consuming",
-                        source: KafkaError::MessageConsumptionFatal(code),
-                    });
-                }
-                // The client reconnects by itself.
-                Err(error) => tracing::warn!(%error, "consuming"),
+                Err(error) => self.consuming(error)?,
             }
             wait = Duration::ZERO;
             polled_messages += 1;
@@ -259,6 +270,21 @@ where
             }
         }
         Ok(())
+    }
+
+    /// What the consumer says instead of a record.
+    fn consuming(&self, error: KafkaError) -> Result<(), WorkerError> {
+        match error {
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
+                Err(WorkerError::Cut { topic: self.topic.clone() })
+            }
+            KafkaError::MessageConsumptionFatal(_) => Err(WorkerError::kafka("consuming")(error)),
+            // The client reconnects by itself.
+            error => {
+                tracing::warn!(%error, "consuming");
+                Ok(())
+            }
+        }
     }
 
     /// Goes on with a record that was not finished; `true` if it still is not.

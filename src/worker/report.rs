@@ -31,6 +31,11 @@ impl Reporter {
         self.reported.is_none_or(|reported| reported.elapsed() >= INTERVAL)
     }
 
+    /// Lets the next commit report.
+    pub fn make_due(&mut self) {
+        self.reported = None;
+    }
+
     /// Whether there is something to report although nothing is to be committed.
     pub fn is_overdue(&self) -> bool {
         self.is_pending && self.is_due()

@@ -78,9 +78,8 @@ impl Snapshots {
     pub fn write<O: Operator>(&self, origin: &Origin, changelog_end: i64, task: &Task<O>) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let path = self.path(origin);
-        // Of this process and thread alone: another worker may write its own while partitions move.
-        let draft =
-            path.with_extension(format!("{}-{:?}.draft", std::process::id(), std::thread::current().id()));
+        // Another worker may write the same one while partitions move: the checksum tells.
+        let draft = path.with_extension("draft");
         let written =
             self.write_to(&draft, origin, changelog_end, task).and_then(|()| fs::rename(&draft, &path));
         if written.is_err() {

@@ -9,7 +9,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 
 use super::WorkerError;
 use super::family::OutputRow;
@@ -145,6 +145,12 @@ impl Transaction {
         }
     }
 
+    /// Whether the broker has ended this producer's life: its name is another one's by now, or it was silent for too long.
+    pub fn is_fenced(&self) -> bool {
+        let fatal = self.producer.client().fatal_error();
+        fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::Fenced)
+    }
+
     /// Whether records are on their way to the broker.
     pub fn has_in_flight(&self) -> bool {
         self.producer.in_flight_count() > 0
@@ -180,7 +186,13 @@ impl Transaction {
     pub fn abort(&mut self) {
         if self.is_open {
             (self.is_open, self.outputs, self.bytes) = (false, 0, 0);
+            // What the broker has not taken is of no use any more; but it has to be reported before the client lets go of it.
+            self.producer.purge(PurgeConfig::default().queue().inflight());
             let started = Instant::now();
+            while self.has_in_flight() && started.elapsed() < Duration::from_secs(5) {
+                self.producer.poll(Duration::from_millis(10));
+            }
+            self.producer.context().state().failure = None;
             if let Err(error) = self.producer.abort_transaction(Duration::from_secs(5)) {
                 let waited = started.elapsed();
                 tracing::warn!(%error, ?waited, "aborting the transaction; the next start will end it");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rdkafka::message::Message;
+use rdkafka::message::{Headers, Message};
 use tidewatch::codec;
 use tidewatch::event::derived::{DeadLetter, Incident, LateEvent, Row, SlaMetric};
 use tidewatch::event::id;
@@ -36,8 +36,15 @@ pub fn fold(system: &System) -> (Vec<Row>, BTreeMap<i32, Totals>) {
 
 /// How many records of a partition of the family topic are data, not marks.
 pub fn data_records(system: &System, partition: i32) -> u64 {
+    let is_mark = |record: &&rdkafka::message::OwnedMessage| {
+        let headers = record.headers().into_iter().flat_map(|headers| headers.iter());
+        let mut marks =
+            headers.filter(|header| header.key == "tidewatch-mark").filter_map(|header| header.value);
+        let is_number = |value: &[u8]| str::from_utf8(value).is_ok_and(|text| text.parse::<i64>().is_ok());
+        record.payload().is_none() && marks.next().is_some_and(is_number)
+    };
     let records = system.read_committed("civic");
-    records[&partition].iter().filter(|record| record.payload().is_some()).count() as u64
+    records[&partition].iter().filter(|record| !is_mark(record)).count() as u64
 }
 
 /// What a derived topic must hold, record for record.

@@ -10,6 +10,7 @@ mod demo;
 mod expected;
 mod input;
 mod load;
+mod odd;
 mod operation;
 mod proxy;
 mod restore;

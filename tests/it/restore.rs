@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::SystemTime;
 
 use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
 use tidewatch::worker;
 
+use crate::chaos::assert_exactly_once;
 use crate::expected;
-use crate::load::Sender;
-use crate::system::{Process, System};
+use crate::load::{Load, Sender};
+use crate::system::{Process, System, eventually};
 
 const RECORDS: usize = 5_000;
 
@@ -106,4 +108,41 @@ async fn i5_local_snapshots_only_save_work() {
     for topic in ["incidents", "sla-metrics", "dead-letters", "late-events"] {
         expected::assert_exactly_once(&system, &expected::rows(&system), topic);
     }
+}
+
+/// A worker that is killed leaves copies that are older than its last commit: the tail of the changelog makes up for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_local_snapshot_and_the_tail_are_the_last_commit() {
+    let system = System::new("").await;
+    let folder = system.folder().join("state");
+    let state = format!("process.state_dir={}", folder.display());
+    let quick = [&*state, "process.session_timeout=1s", "process.snapshot_interval=300ms"];
+    let load = Load::start(&system, 91, 8);
+    for _ in 0..3 {
+        let worker = system.start_ready("process", &quick).await;
+        let began = SystemTime::now();
+        eventually("a copy of each partition", async || {
+            let files =
+                fs::read_dir(&folder).ok()?.filter_map(|file| file.ok()?.metadata().ok()?.modified().ok());
+            (files.filter(|written| *written > began).count() >= 4).then_some(())
+        })
+        .await;
+        worker.kill();
+    }
+    load.stop();
+    // Nobody writes any more copies: what follows is in the changelog alone.
+    let slow = [&*state, "process.session_timeout=1s", "process.snapshot_interval=1h"];
+    let worker = fold(&system, &slow).await;
+    send(&system, 92);
+    system.folded().await;
+    worker.kill();
+    let whole: i64 = system.bounds("changelog-civic").iter().map(|(_, end)| end).sum();
+    let worker = system.start_ready("process", &slow).await;
+    let tail = worker.metric("tidewatch_restored_records_total").await;
+    println!("{tail} of {whole} records of the changelog were read beside the copies");
+    assert!(tail > 1_000.0 && tail < 0.9 * whole as f64);
+    send(&system, 93);
+    system.folded().await;
+    assert!(worker.terminate().await.success());
+    assert_exactly_once(&system).await;
 }

@@ -6,6 +6,7 @@ use super::Task;
 use crate::event::Millis;
 use crate::event::derived::DeadLetter;
 use crate::stream::operator::{Operator, Rejection};
+use crate::stream::record::shortened;
 use crate::stream::state::tenant_of;
 
 impl<O: Operator> Task<O> {
@@ -131,7 +132,7 @@ impl<O: Operator> Task<O> {
                 tenant: Some(tenant_of(&name).to_owned()),
                 event_id: None,
                 reason: "poison_timer".to_owned(),
-                message: format!("timer {timer:?}, due {due}, of key {name}: {cause}"),
+                message: shortened(&format!("timer {timer:?}, due {due}, of key {name}: {cause}")),
                 record_key: Some(name.as_bytes().to_vec()),
                 record_value: None,
             };

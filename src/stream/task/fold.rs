@@ -8,7 +8,7 @@ use crate::event::{Event, Identity};
 use crate::stream::accounting::Outcome;
 use crate::stream::changelog;
 use crate::stream::duplicates::{Sequence, fingerprint};
-use crate::stream::operator::{Context, ENTRY_LIMIT, Operator, Rejection};
+use crate::stream::operator::{Context, ENTRY_LIMIT, KEY_LIMIT, Operator, Rejection};
 use crate::stream::record::Record;
 use crate::stream::state::{Change, Head, tenant_of};
 use crate::stream::time::{FamilySettings, KeyTime};
@@ -166,6 +166,10 @@ impl<O: Operator> Task<O> {
             let key = self.state.aliases.get(&*alias);
             let unknown = || refuse("unknown_id", format!("nothing is known under {alias}"));
             return key.map(|key| Ok(*key)).ok_or_else(unknown);
+        }
+        if let Some(length) = record.raw_key.map(<[u8]>::len).filter(|length| *length > KEY_LIMIT) {
+            let message = format!("its key has {length} bytes, at most {KEY_LIMIT} are allowed");
+            return Err(refuse("wrong_key", message));
         }
         let name = record.raw_key.and_then(|key| std::str::from_utf8(key).ok());
         match name {

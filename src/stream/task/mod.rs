@@ -113,6 +113,13 @@ impl<O: Operator> Task<O> {
         self.position.offset
     }
 
+    /// The last record, finished or not: its offset and append time. `None` if there was none.
+    pub fn last_record(&self) -> Option<(i64, Millis)> {
+        let is_finished = self.progress.phase == Phase::Idle;
+        let offset = self.position.offset - i64::from(is_finished);
+        (offset >= 0).then_some((offset, self.position.append_time))
+    }
+
     /// The partition's clock: the highest append time so far.
     pub fn clock(&self) -> Millis {
         self.position.clock

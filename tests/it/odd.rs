@@ -1,0 +1,262 @@
+//! What nobody meant to happen to the log: records of odd form and size, topics and offsets that somebody changed.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::topic_partition_list::Offset;
+use tidewatch::codec;
+use tidewatch::event::civic::{Body, CivicEvent, ReportSubmitted};
+use tidewatch::event::derived::DeadLetter;
+use tidewatch::log::topics;
+use tidewatch::worker;
+
+use crate::chaos::assert_exactly_once;
+use crate::expected;
+use crate::load::{Load, Sender};
+use crate::system::{Process, System, eventually};
+
+const PARTITION: i32 = 1;
+const SETTINGS: [&str; 1] = ["process.session_timeout=1s"];
+
+fn report(tenant: &str, event_id: &str) -> Vec<u8> {
+    let now = Timestamp::now().as_millisecond();
+    let report = ReportSubmitted {
+        area: "a".into(),
+        description: "d".into(),
+        due_at: Some(now - 10_000),
+        department: None,
+        address: None,
+        latitude: None,
+        longitude: None,
+        source: None,
+    };
+    let body = Body::ReportSubmitted(report);
+    let event = CivicEvent { tenant: tenant.into(), event_id: event_id.into(), occurred_at: now, body };
+    codec::newest("civic").unwrap().encode(&event).unwrap()
+}
+
+fn admin(system: &System) -> AdminClient<DefaultClientContext> {
+    system.log.client().create().unwrap()
+}
+
+fn send(system: &System, seed: u64, count: usize) {
+    let mut sender = Sender::new(&system.log, seed);
+    sender.send(count);
+    sender.flush();
+}
+
+/// Folds all that is there, and ends.
+async fn fold(system: &System) {
+    let worker = system.start_ready("process", &SETTINGS).await;
+    system.folded().await;
+    assert!(worker.terminate().await.success());
+}
+
+/// Waits until a worker says why it is not ready.
+async fn says(worker: &Process, part: &str) {
+    eventually(part, async || {
+        let answer = reqwest::get(format!("{}/readyz", worker.url)).await.ok()?;
+        let is_ready = answer.status().is_success();
+        let text = answer.text().await.ok()?;
+        (!is_ready && text.contains(part)).then_some(())
+    })
+    .await;
+}
+
+async fn dead_letters(system: &System, count: usize) -> Vec<DeadLetter> {
+    eventually("dead letters", async || {
+        let letters = expected::committed(system, "dead-letters").into_values().flatten();
+        let letters: Vec<DeadLetter> =
+            letters.map(|(_, value)| expected::decode("dead-letters", &value)).collect();
+        (letters.len() >= count).then_some(letters)
+    })
+    .await
+}
+
+/// Compressed it passes every limit of its topic; as it lies in a dead letter it would pass none. A key of 600 kB would be
+/// in every row.
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_what_is_too_large_becomes_a_dead_letter() {
+    let system = System::new("").await;
+    let worker = system.start_ready("process", &SETTINGS).await;
+    let producer: FutureProducer =
+        system.log.producer().set("message.max.bytes", "20000000").create().unwrap();
+    let topic = system.log.name("civic");
+    let (zeros, noise) = (vec![0_u8; 5_000_000], "0123456789abcdef".repeat(40_000));
+    let large = FutureRecord::to(&topic).key("boston/x").payload(&zeros).partition(PARTITION);
+    producer.send(large, Duration::from_secs(10)).await.unwrap();
+    let (key, value) = (format!("boston/{noise}"), report("boston", "e1"));
+    let long = FutureRecord::to(&topic).key(&key).payload(&value).partition(PARTITION);
+    producer.send(long, Duration::from_secs(10)).await.unwrap();
+    send(&system, 101, 400);
+    system.folded().await;
+    let letters = dead_letters(&system, 2).await;
+    let of = |offset| letters.iter().find(|letter| (letter.partition, letter.offset) == (PARTITION, offset));
+    let (large, long) = (of(0).unwrap(), of(1).unwrap());
+    assert_eq!(large.record_value.as_ref().unwrap().len(), 1024 * 1024);
+    assert!(large.message.contains("5000000 bytes, 1048576 are kept"), "{}", large.message);
+    assert!(long.message.contains("its key has 640007 bytes"), "{}", long.message);
+    assert_eq!(long.record_value.as_deref(), Some(&*value));
+    assert!(worker.metric("tidewatch_aborts_total").await == 0.0);
+    assert!(worker.terminate().await.success());
+    assert_exactly_once(&system).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_records_of_odd_form_have_one_outcome_each() {
+    let system = System::new("").await;
+    let worker = system.start_ready("process", &SETTINGS).await;
+    let producer: FutureProducer = system.log.producer().create().unwrap();
+    let topic = system.log.name("civic");
+    let mark =
+        |text: &'static str| OwnedHeaders::new().insert(Header { key: "tidewatch-mark", value: Some(text) });
+    let (good, foreign, empty) = (report("boston", "m1"), report("boston", "m2"), Vec::new());
+    let send = async |record: FutureRecord<'_, str, Vec<u8>>| {
+        producer.send(record.partition(PARTITION), Duration::from_secs(10)).await.unwrap();
+    };
+    send(FutureRecord::to(&topic).key("boston/a")).await; // a tombstone
+    send(FutureRecord::to(&topic)).await; // nothing at all
+    send(FutureRecord::to(&topic).key("boston/a").payload(&empty)).await; // an empty value
+    send(FutureRecord::to(&topic).key("boston/a").payload(&good).headers(mark("0"))).await; // an event with a mark's header
+    send(FutureRecord::to(&topic).key("salem/a").payload(&foreign)).await; // another tenant's key
+    send(FutureRecord::to(&topic).payload(&foreign)).await; // no key
+    send(FutureRecord::to(&topic).headers(mark("zero"))).await; // a mark that says nothing
+    send(FutureRecord::to(&topic).headers(mark("-5"))).await; // a true mark, of the past
+    send(FutureRecord::to(&topic).key("boston/a").headers(mark("0"))).await; // a true mark, with a key
+    system.folded().await;
+    let mut offsets: Vec<i64> = dead_letters(&system, 6).await.iter().map(|letter| letter.offset).collect();
+    offsets.sort_unstable();
+    assert_eq!(offsets, [0, 1, 2, 4, 5, 6]);
+    assert!(worker.terminate().await.success());
+    let incidents = expected::committed(&system, "incidents").into_values().flatten().count();
+    assert_eq!(incidents, 1, "the event with a mark's header is an event");
+    let (_, totals) = expected::fold(&system);
+    assert_eq!((totals[&PARTITION].records.read, totals[&PARTITION].records.folded), (7, 1));
+    assert_exactly_once(&system).await;
+}
+
+/// An output topic takes nothing for a while: what was folded meanwhile is taken back and folded again, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_failed_transactions_are_folded_again_once() {
+    let system = System::new("").await;
+    let load = Load::start(&system, 71, 8);
+    let worker = system.start_ready("process", &SETTINGS).await;
+    let (admin, topic) = (admin(&system), system.log.name("incidents"));
+    let limit = async |bytes| {
+        let config = AlterConfig::new(ResourceSpecifier::Topic(&topic))
+            .set("max.message.bytes", bytes)
+            .set("message.timestamp.type", "LogAppendTime")
+            .set("retention.ms", "-1");
+        admin.alter_configs(&[config], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    };
+    for round in 1..=3 {
+        // Enough for the marker of an abort, not for a row.
+        limit("200").await;
+        eventually("transactions that fail", async || {
+            (worker.metric("tidewatch_aborts_total").await >= f64::from(round * 4)).then_some(())
+        })
+        .await;
+        says(&worker, "one transaction after the other fails").await;
+        limit("1048588").await;
+        worker.ready().await;
+    }
+    load.stop();
+    system.folded().await;
+    assert_eq!(worker.metric("tidewatch_worker_restarts_total").await, 0.0, "the partitions stay");
+    assert!(worker.terminate().await.success());
+    assert_exactly_once(&system).await;
+}
+
+/// The name of a worker's transactions is its own for good: who takes it ends what is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_another_of_the_same_name_ends_the_transactions_of_the_first() {
+    let system = System::new("").await;
+    let load = Load::start(&system, 72, 8);
+    let first = system.start_ready("process", &["process.session_timeout=1s", "process.instance=one"]).await;
+    let second = system.start("process", &["process.session_timeout=1s", "process.instance=one"]);
+    says(&first, "another worker is at work as process.instance").await;
+    load.stop();
+    second.kill();
+    system.folded().await;
+    assert!(first.terminate().await.success());
+    assert_exactly_once(&system).await;
+}
+
+/// The group's offsets are lost (Kafka forgets those of an empty group after a week), or changed by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_offsets_that_are_gone_are_found_and_changed_ones_refused() {
+    let system = System::new("").await;
+    send(&system, 51, 3_000);
+    fold(&system).await;
+    let group = system.log.name(&worker::group("civic"));
+    eventually("the group's end", async || {
+        let deleted = admin(&system).delete_groups(&[&group], &AdminOptions::new()).await.ok()?;
+        deleted[0].is_ok().then_some(())
+    })
+    .await;
+    send(&system, 52, 1_000);
+    let worker = system.start_ready("process", &SETTINGS).await;
+    system.folded().await;
+    let read = worker.metric("tidewatch_records_total").await;
+    assert!(worker.terminate().await.success());
+    assert!(read < 2_500.0, "{read} records were read again");
+    assert_exactly_once(&system).await;
+    let consumer: BaseConsumer = system.log.consumer(&worker::group("civic")).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&system.log.name("civic"), 2, Offset::Offset(5)).unwrap();
+    eventually("the change of an offset", async || consumer.commit(&list, CommitMode::Sync).ok()).await;
+    says(&system.start("process", &SETTINGS), "set the group's offset").await;
+}
+
+/// The family topic is deleted and made anew, the state stays: nothing of the new one is skipped in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_topic_made_anew_is_refused() {
+    let system = System::new("").await;
+    send(&system, 31, 2_000);
+    fold(&system).await;
+    let (admin, name) = (admin(&system), system.log.name("civic"));
+    admin.delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
+    let partitions = topics::named("civic").unwrap().partitions;
+    eventually("the topic's new life", async || {
+        let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        let new = new.set("message.timestamp.type", "LogAppendTime");
+        admin.create_topics(&[new], &AdminOptions::new()).await.unwrap()[0].is_ok().then_some(())
+    })
+    .await;
+    send(&system, 32, 4_000);
+    says(&system.start("process", &SETTINGS), "was deleted and made anew").await;
+}
+
+/// Records that nobody has folded are deleted: nobody goes on as if they had never been.
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_records_cut_before_they_were_folded_are_an_error() {
+    let system = System::new("").await;
+    send(&system, 81, 1_000);
+    fold(&system).await;
+    send(&system, 82, 1_000);
+    let group = worker::group("civic");
+    let committed = system.committed(&group, "civic");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&system.log.name("civic"), 2, Offset::Offset(committed[&2] + 5)).unwrap();
+    admin(&system).delete_records(&list, &AdminOptions::new()).await.unwrap();
+    says(&system.start("process", &SETTINGS), "were deleted before they were folded").await;
+    assert_eq!(system.committed(&group, "civic")[&2], committed[&2], "nothing was skipped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_too_many_is_named_and_a_spare_thread_is_ready() {
+    let system = System::new("").await;
+    let spare = system.start_ready("process", &["process.threads=5"]).await;
+    assert!(spare.terminate().await.success());
+    let more = NewPartitions::new(system.log.name("civic").leak(), 5);
+    admin(&system).create_partitions(&[more], &AdminOptions::new()).await.unwrap();
+    says(&system.start("process", &SETTINGS), "has more than its 4 partitions").await;
+}
