@@ -64,7 +64,10 @@ where
             self.drain()?;
         }
         FailPoint::Drained.reach(self.transaction.outputs);
-        FailPoint::Lost.reach_until(self.transaction.outputs, || self.consumer.assignment_lost());
+        FailPoint::Lost.reach_until(self.transaction.outputs, || {
+            // The client's own thread has marked the loss, and answered once more since.
+            self.consumer.assignment_lost() && self.consumer.assignment().is_ok()
+        });
         if offsets.count() > 0 {
             self.transaction.send_offsets(&offsets, &self.membership()?)?;
         }

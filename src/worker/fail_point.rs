@@ -58,7 +58,7 @@ impl FailPoint {
         self.reach(outputs);
         // Only who was stopped has anything to wait for.
         let until = Instant::now() + Duration::from_secs(10);
-        while began.elapsed() > Duration::from_secs(1) && !is_noticed() && Instant::now() < until {
+        while began.elapsed() > Duration::from_millis(100) && !is_noticed() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
