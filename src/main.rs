@@ -26,13 +26,13 @@ enum Command {
     /// HTTP in: validates events and appends them to the family topics.
     Ingest(Settings),
     /// Folds family topics into derived topics, exactly once.
-    Process(Settings),
+    Process(WorkerSettings),
     /// Writes derived topics to ClickHouse.
     Sink(Settings),
     /// HTTP out: the read API.
     Serve(Settings),
     /// All roles in one process.
-    All(Settings),
+    All(WorkerSettings),
     /// Creates the topics and the tables, or brings them up to date.
     Migrate(Settings),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
@@ -55,6 +55,23 @@ struct Settings {
     assignments: Vec<String>,
 }
 
+#[derive(Args)]
+struct WorkerSettings {
+    #[command(flatten)]
+    settings: Settings,
+    /// Workers in this process, as process.threads.
+    #[arg(long, value_name = "NUMBER")]
+    threads: Option<usize>,
+}
+
+impl WorkerSettings {
+    fn into_settings(mut self) -> Settings {
+        let threads = self.threads.map(|threads| format!("process.threads={threads}"));
+        self.settings.assignments.extend(threads);
+        self.settings
+    }
+}
+
 impl Settings {
     fn load(&self) -> Result<Config, Failure> {
         Ok(Config::load(self.config.as_deref(), &self.assignments)?)
@@ -73,10 +90,10 @@ fn main() -> ExitCode {
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
         Command::Migrate(settings) => in_runtime(migrate(settings)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
-        Command::Process(settings) => in_runtime(roles(settings, &[Role::Process])),
+        Command::Process(settings) => in_runtime(roles(settings.into_settings(), &[Role::Process])),
         Command::Sink(settings) => in_runtime(roles(settings, &[Role::Sink])),
         Command::Serve(settings) => in_runtime(roles(settings, &[Role::Serve])),
-        Command::All(settings) => in_runtime(roles(settings, &Role::ALL)),
+        Command::All(settings) => in_runtime(roles(settings.into_settings(), &Role::ALL)),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tidewatch: {error}");

@@ -18,7 +18,7 @@ use tidewatch::event::derived::DeadLetter;
 use tidewatch::log::topics;
 use tidewatch::worker;
 
-use crate::chaos::assert_exactly_once;
+use crate::chaos::{assert_exactly_once, settled};
 use crate::expected;
 use crate::load::{Load, Sender};
 use crate::system::{Process, System, eventually};
@@ -97,7 +97,7 @@ async fn i7_what_is_too_large_becomes_a_dead_letter() {
     let long = FutureRecord::to(&topic).key(&key).payload(&value).partition(PARTITION);
     producer.send(long, Duration::from_secs(10)).await.unwrap();
     send(&system, 101, 400);
-    system.folded().await;
+    settled(&system).await;
     let letters = dead_letters(&system, 2).await;
     let of = |offset| letters.iter().find(|letter| (letter.partition, letter.offset) == (PARTITION, offset));
     let (large, long) = (of(0).unwrap(), of(1).unwrap());
@@ -131,7 +131,7 @@ async fn i7_records_of_odd_form_have_one_outcome_each() {
     send(FutureRecord::to(&topic).headers(mark("zero"))).await; // a mark that says nothing
     send(FutureRecord::to(&topic).headers(mark("-5"))).await; // a true mark, of the past
     send(FutureRecord::to(&topic).key("boston/a").headers(mark("0"))).await; // a true mark, with a key
-    system.folded().await;
+    settled(&system).await;
     let mut offsets: Vec<i64> = dead_letters(&system, 6).await.iter().map(|letter| letter.offset).collect();
     offsets.sort_unstable();
     assert_eq!(offsets, [0, 1, 2, 4, 5, 6]);
@@ -169,7 +169,7 @@ async fn i5_failed_transactions_are_folded_again_once() {
         worker.ready().await;
     }
     load.stop();
-    system.folded().await;
+    settled(&system).await;
     assert_eq!(worker.metric("tidewatch_worker_restarts_total").await, 0.0, "the partitions stay");
     assert!(worker.terminate().await.success());
     assert_exactly_once(&system).await;
@@ -185,7 +185,7 @@ async fn i5_another_of_the_same_name_ends_the_transactions_of_the_first() {
     says(&first, "another worker is at work as process.instance").await;
     load.stop();
     second.kill();
-    system.folded().await;
+    settled(&system).await;
     assert!(first.terminate().await.success());
     assert_exactly_once(&system).await;
 }
@@ -204,7 +204,7 @@ async fn i5_offsets_that_are_gone_are_found_and_changed_ones_refused() {
     .await;
     send(&system, 52, 1_000);
     let worker = system.start_ready("process", &SETTINGS).await;
-    system.folded().await;
+    settled(&system).await;
     let read = worker.metric("tidewatch_records_total").await;
     assert!(worker.terminate().await.success());
     assert!(read < 2_500.0, "{read} records were read again");

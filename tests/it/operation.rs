@@ -71,6 +71,7 @@ fn a_wrong_setting_is_refused_at_start() {
         (["process", "--set", "kafka.brokers=nowhere"], vec!["kafka.brokers", "nowhere", "host:port"]),
         (["sink", "--set", "sink.batch_rows=0"], vec!["sink.batch_rows", "at least 1"]),
         (["serve", "--set", "serve.speed=9"], vec!["serve"]),
+        (["process", "--threads", "0"], vec!["process.threads", "0", "1 to 64"]),
     ] {
         let output = Command::new(BINARY).args(arguments).output().unwrap();
         assert!(!output.status.success());
