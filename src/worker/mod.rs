@@ -311,6 +311,10 @@ where
 {
     // A record of a partition that was just handed over may still be in the queue: its new owner folds it.
     let Some(owned) = partitions.get_mut(message.partition()) else { return false };
+    // A seek that met the client still looking for where to begin may be lost: what has been folded is not folded again.
+    if message.offset() < owned.task.offset() {
+        return false;
+    }
     owned.is_dirty = true;
     match owned.task.process(&family.read(message), room, rows) {
         Step::Done(outcome) => {
