@@ -189,6 +189,19 @@ pub enum Scope {
     Admin,
 }
 
+impl Scope {
+    const ALL: [Self; 3] = [Self::Ingest, Self::Read, Self::Admin];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Read => "read",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(transparent)]
@@ -436,11 +449,9 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 }
 
 fn scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Scope>, D::Error> {
-    let scope = |name: String| match &*name {
-        "ingest" => Ok(Scope::Ingest),
-        "read" => Ok(Scope::Read),
-        "admin" => Ok(Scope::Admin),
-        _ => Err(serde::de::Error::custom(format!("{name:?}: expected ingest, read or admin"))),
+    let scope = |name: String| {
+        let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
+        found.ok_or_else(|| serde::de::Error::custom(format!("{name:?}: expected ingest, read or admin")))
     };
     Vec::<String>::deserialize(deserializer)?.into_iter().map(scope).collect()
 }

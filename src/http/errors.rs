@@ -89,11 +89,7 @@ impl ApiError {
 
     /// 403: the API key lacks `scope`.
     pub fn forbidden(scope: Scope) -> Self {
-        let name = match scope {
-            Scope::Ingest => "ingest",
-            Scope::Read => "read",
-            Scope::Admin => "admin",
-        };
+        let name = scope.as_str();
         Self::new(StatusCode::FORBIDDEN, "forbidden", format!("the API key lacks the scope \"{name}\""))
     }
 

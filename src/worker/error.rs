@@ -106,6 +106,10 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
+    pub(super) fn restore(changelog: &str, partition: i32) -> impl FnOnce(RestoreError) -> Self {
+        move |source| Self::Restore { changelog: changelog.to_owned(), partition, source }
+    }
+
     pub(super) fn kafka(action: &'static str) -> impl FnOnce(KafkaError) -> Self {
         move |source| Self::Kafka { action, source }
     }

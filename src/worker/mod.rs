@@ -219,15 +219,10 @@ where
                 (false, "one transaction after the other fails: see the log")
             } else if !self.has_joined || !self.restorations.is_empty() {
                 (false, "waiting for partitions, or restoring their state")
+            } else if self.partitions.is_empty() {
+                (true, "spare: the others have all partitions")
             } else {
-                (
-                    true,
-                    if self.partitions.is_empty() {
-                        "spare: the others have all partitions"
-                    } else {
-                        "folding"
-                    },
-                )
+                (true, "folding")
             };
             if last.replace(state) != Some(state) {
                 readiness.set(state.0, state.1);

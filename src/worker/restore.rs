@@ -85,11 +85,7 @@ impl<O: Operator> Restoration<O> {
             let snapshot = snapshots.and_then(|snapshots| snapshots.read(&origin, end));
             if let Some(snapshot) = &snapshot {
                 for (key, value) in snapshot.cells() {
-                    restore.apply(key, Some(value)).map_err(|source| WorkerError::Restore {
-                        changelog: changelog.to_owned(),
-                        partition,
-                        source,
-                    })?;
+                    restore.apply(key, Some(value)).map_err(WorkerError::restore(changelog, partition))?;
                 }
             }
             let start = snapshot.map_or(0, |snapshot| snapshot.changelog_end);
@@ -130,13 +126,10 @@ impl<O: Operator> Restoration<O> {
                     let partition = message.partition();
                     let Some(restoring) = self.restoring.get_mut(&partition) else { continue };
                     restoring.records += 1;
-                    restoring.restore.apply(message.key().unwrap_or_default(), message.payload()).map_err(
-                        |source| WorkerError::Restore {
-                            changelog: self.changelog.clone(),
-                            partition,
-                            source,
-                        },
-                    )?;
+                    restoring
+                        .restore
+                        .apply(message.key().unwrap_or_default(), message.payload())
+                        .map_err(WorkerError::restore(&self.changelog, partition))?;
                 }
                 Err(KafkaError::PartitionEOF(partition)) => {
                     if let Some(restoring) = self.restoring.remove(&partition) {
@@ -176,11 +169,7 @@ impl<O: Operator> Restoration<O> {
     fn finish(&self, partition: i32, restoring: Restoring<O>) -> Result<Restored<O>, WorkerError> {
         let Restoring { restore, committed, records, began, .. } = restoring;
         let changelog = self.changelog.clone();
-        let task = restore.finish().map_err(|source| WorkerError::Restore {
-            changelog: changelog.clone(),
-            partition,
-            source,
-        })?;
+        let task = restore.finish().map_err(WorkerError::restore(&changelog, partition))?;
         // Both were written by the same transactions.
         if let Some(committed) = committed.filter(|committed| *committed != task.offset()) {
             return Err(WorkerError::Disagreement { changelog, partition, offset: task.offset(), committed });

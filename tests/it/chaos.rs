@@ -11,13 +11,12 @@ use tidewatch::worker;
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
 
-use crate::expected;
+use crate::expected::{self, OUTPUTS};
 use crate::load::Load;
 use crate::system::{BINARY, Process, System, eventually};
 
 /// Steps of a commit at which the transaction is open and holds outputs; after `committed` it isn't.
 const STEPS: [&str; 5] = ["outputs", "changelog", "drained", "offsets", "committed"];
-const OUTPUTS: [&str; 4] = ["incidents", "sla-metrics", "dead-letters", "late-events"];
 
 /// How long the kills may take in `cargo test`, and how many there are at most. `CHAOS_KILLS=1000` asks for a number
 /// instead (`just chaos`).
@@ -53,9 +52,7 @@ async fn start_ready(system: &System, instance: &str) -> Process {
 /// The sequence of each derived topic is that of the fold, and the accounts are right (I7).
 pub async fn assert_exactly_once(system: &System) {
     let (rows, totals) = expected::fold(system);
-    for topic in OUTPUTS {
-        expected::assert_exactly_once(system, &rows, topic);
-    }
+    expected::assert_all_exactly_once(system, &rows);
     let mut last = BTreeMap::new();
     for (_, value) in expected::committed(system, "accounting").into_values().flatten() {
         let row: Accounting = expected::decode("accounting", &value);

@@ -14,6 +14,9 @@ use crate::system::{self, System};
 /// Each partition's records, as (key, value).
 pub type Records = BTreeMap<i32, Vec<(Vec<u8>, Vec<u8>)>>;
 
+/// The topics of the rows that follow from records.
+pub const OUTPUTS: [&str; 4] = ["incidents", "sla-metrics", "dead-letters", "late-events"];
+
 /// The rows that follow from the family log as far as the workers have committed it, in the order of the log.
 pub fn rows(system: &System) -> Vec<Row> {
     fold(system).0
@@ -67,6 +70,13 @@ pub fn committed(system: &System, topic: &str) -> Records {
     };
     let read = system.read_committed(topic).into_iter();
     read.map(|(partition, messages)| (partition, messages.iter().map(record).collect())).collect()
+}
+
+/// As [`assert_exactly_once`], of every topic.
+pub fn assert_all_exactly_once(system: &System, rows: &[Row]) {
+    for topic in OUTPUTS {
+        assert_exactly_once(system, rows, topic);
+    }
 }
 
 /// The read-committed sequence of `topic` is exactly the fold's: nothing lost, repeated or different. In a partition of it

@@ -59,15 +59,37 @@ impl Drop for Load {
     }
 }
 
+/// Sends some records of the generator, all of them acknowledged.
+pub fn send(system: &System, seed: u64, count: usize) {
+    let mut sender = Sender::new(&system.log, seed);
+    sender.send(count);
+    sender.flush();
+}
+
+/// A report with a due time of its own.
+pub fn report(tenant: &str, area: String, event_id: String, occurred_at: i64, due_at: i64) -> CivicEvent {
+    let report = ReportSubmitted {
+        area,
+        description: "Broken bench".into(),
+        due_at: Some(due_at),
+        department: None,
+        address: None,
+        latitude: None,
+        longitude: None,
+        source: None,
+    };
+    CivicEvent { tenant: tenant.into(), event_id, occurred_at, body: Body::ReportSubmitted(report) }
+}
+
 /// Sends records of the generator.
-pub struct Sender {
+struct Sender {
     producer: BaseProducer,
     topic: String,
     generator: Generator,
 }
 
 impl Sender {
-    pub fn new(log: &Log, seed: u64) -> Self {
+    fn new(log: &Log, seed: u64) -> Self {
         let producer = log.producer().create().unwrap();
         Self {
             producer,
@@ -76,7 +98,7 @@ impl Sender {
         }
     }
 
-    pub fn send(&mut self, count: usize) {
+    fn send(&mut self, count: usize) {
         for _ in 0..count {
             let (partition, key, value) = self.generator.next();
             let mut record =
@@ -93,7 +115,7 @@ impl Sender {
         self.producer.poll(Duration::ZERO);
     }
 
-    pub fn flush(&self) {
+    fn flush(&self) {
         self.producer.flush(Duration::from_secs(60)).unwrap();
     }
 }
@@ -163,17 +185,8 @@ impl Generator {
 
     fn report_of(&mut self, tenant: &str, area: String, event_id: String, at: i64) -> CivicEvent {
         let occurred_at = at - self.below(2_000) as i64;
-        let report = ReportSubmitted {
-            area,
-            description: "Broken bench".into(),
-            due_at: Some(occurred_at + self.below(4_000) as i64 - 1_000),
-            department: None,
-            address: None,
-            latitude: None,
-            longitude: None,
-            source: None,
-        };
-        CivicEvent { tenant: tenant.into(), event_id, occurred_at, body: Body::ReportSubmitted(report) }
+        let due_at = occurred_at + self.below(4_000) as i64 - 1_000;
+        report(tenant, area, event_id, occurred_at, due_at)
     }
 
     fn change(&mut self, tenant: &str, issue_id: Uuid, at: i64) -> CivicEvent {

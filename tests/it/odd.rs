@@ -13,14 +13,13 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::Offset;
 use tidewatch::codec;
-use tidewatch::event::civic::{Body, CivicEvent, ReportSubmitted};
 use tidewatch::event::derived::DeadLetter;
 use tidewatch::log::topics;
 use tidewatch::worker;
 
 use crate::chaos::{assert_exactly_once, settled};
 use crate::expected;
-use crate::load::{Load, Sender};
+use crate::load::{self, Load, send};
 use crate::system::{Process, System, eventually};
 
 const PARTITION: i32 = 1;
@@ -28,29 +27,12 @@ const SETTINGS: [&str; 1] = ["process.session_timeout=1s"];
 
 fn report(tenant: &str, event_id: &str) -> Vec<u8> {
     let now = Timestamp::now().as_millisecond();
-    let report = ReportSubmitted {
-        area: "a".into(),
-        description: "d".into(),
-        due_at: Some(now - 10_000),
-        department: None,
-        address: None,
-        latitude: None,
-        longitude: None,
-        source: None,
-    };
-    let body = Body::ReportSubmitted(report);
-    let event = CivicEvent { tenant: tenant.into(), event_id: event_id.into(), occurred_at: now, body };
+    let event = load::report(tenant, "a".into(), event_id.into(), now, now - 10_000);
     codec::newest("civic").unwrap().encode(&event).unwrap()
 }
 
 fn admin(system: &System) -> AdminClient<DefaultClientContext> {
     system.log.client().create().unwrap()
-}
-
-fn send(system: &System, seed: u64, count: usize) {
-    let mut sender = Sender::new(&system.log, seed);
-    sender.send(count);
-    sender.flush();
 }
 
 /// Folds all that is there, and ends.

@@ -10,7 +10,7 @@ use tidewatch::worker;
 
 use crate::chaos::{assert_exactly_once, settled};
 use crate::expected;
-use crate::load::{Load, Sender};
+use crate::load::{self, Load};
 use crate::system::{Process, System, eventually};
 
 const RECORDS: usize = 5_000;
@@ -23,9 +23,7 @@ async fn fold(system: &System, settings: &[&str]) -> Process {
 }
 
 fn send(system: &System, seed: u64) {
-    let mut sender = Sender::new(&system.log, seed);
-    sender.send(RECORDS);
-    sender.flush();
+    load::send(system, seed, RECORDS);
 }
 
 /// What a worker that was killed in the midst of a commit had folded is read again; nothing else is.
@@ -62,9 +60,7 @@ async fn i5_a_restart_reads_the_changelog_and_not_the_log() {
         "{read} of {again} and {marks} new marks"
     );
     assert!(restored > 0.0);
-    for topic in ["incidents", "sla-metrics", "dead-letters", "late-events"] {
-        expected::assert_exactly_once(&system, &expected::rows(&system), topic);
-    }
+    expected::assert_all_exactly_once(&system, &expected::rows(&system));
 }
 
 /// After an orderly end a restart reads next to nothing; a copy that is damaged or foreign is passed over, and the changelog
@@ -105,9 +101,7 @@ async fn i5_local_snapshots_only_save_work() {
         "records of the changelog that were read: {tail} with snapshots, {whole} where two of four are useless"
     );
     assert!(tail < 10.0 && whole > 1_000.0);
-    for topic in ["incidents", "sla-metrics", "dead-letters", "late-events"] {
-        expected::assert_exactly_once(&system, &expected::rows(&system), topic);
-    }
+    expected::assert_all_exactly_once(&system, &expected::rows(&system));
 }
 
 /// A worker that is killed leaves copies that are older than its last commit: the tail of the changelog makes up for it.
