@@ -37,8 +37,8 @@ pub fn fold(system: &System) -> (Vec<Row>, BTreeMap<i32, Totals>) {
     (rows, totals)
 }
 
-/// How many records of a partition of the family topic are data, not marks.
-pub fn data_records(system: &System, partition: i32) -> u64 {
+/// How many records of each partition of the family topic are data, not marks.
+pub fn data_records(system: &System) -> BTreeMap<i32, u64> {
     let is_mark = |record: &&rdkafka::message::OwnedMessage| {
         let headers = record.headers().into_iter().flat_map(|headers| headers.iter());
         let mut marks =
@@ -46,8 +46,11 @@ pub fn data_records(system: &System, partition: i32) -> u64 {
         let is_number = |value: &[u8]| str::from_utf8(value).is_ok_and(|text| text.parse::<i64>().is_ok());
         record.payload().is_none() && marks.next().is_some_and(is_number)
     };
-    let records = system.read_committed("civic");
-    records[&partition].iter().filter(|record| !is_mark(record)).count() as u64
+    let read = system.read_committed("civic").into_iter();
+    read.map(|(partition, records)| {
+        (partition, records.iter().filter(|record| !is_mark(record)).count() as u64)
+    })
+    .collect()
 }
 
 /// What a derived topic must hold, record for record.
