@@ -96,6 +96,8 @@ where
     /// answered once more.
     fn membership(&self) -> Result<ConsumerGroupMetadata, WorkerError> {
         let group = self.consumer.group_metadata().ok_or(WorkerError::Lost)?;
+        let client = || self.log.consumer(&super::group(self.family.topic));
+        let group = FailPoint::Lost.forget(group, client).ok_or(WorkerError::Lost)?;
         self.consumer.assignment().map_err(WorkerError::kafka("looking at the assignment"))?;
         if self.consumer.assignment_lost() { Err(WorkerError::Lost) } else { Ok(group) }
     }

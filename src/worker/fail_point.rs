@@ -1,6 +1,34 @@
 //! Named steps of a commit at which a test stops a worker, to kill it there. Compiled for tests only (feature
 //! `fail-points`); elsewhere a step is nothing.
 
+use rdkafka::ClientConfig;
+use rdkafka::consumer::ConsumerGroupMetadata;
+#[cfg(feature = "fail-points")]
+use {
+    rdkafka::consumer::{BaseConsumer, Consumer},
+    std::sync::LazyLock,
+    std::sync::atomic::{AtomicBool, Ordering},
+};
+
+#[cfg(feature = "fail-points")]
+static HAS_STOPPED: AtomicBool = AtomicBool::new(false);
+/// From a stop on until the client has been asked for its membership.
+#[cfg(feature = "fail-points")]
+static IS_AWAKE_AGAIN: AtomicBool = AtomicBool::new(false);
+
+/// The step that the environment names, and what is to happen there.
+#[cfg(feature = "fail-points")]
+fn wanted() -> Option<(&'static str, &'static str)> {
+    static WANTED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("FAIL_POINT").ok());
+    let wanted = WANTED.as_deref()?;
+    Some(wanted.split_once('=').unwrap_or((wanted, "hold")))
+}
+
+#[cfg(feature = "fail-points")]
+fn is_wanted(step: FailPoint) -> bool {
+    wanted().is_some_and(|(name, _)| name == format!("{step:?}").to_lowercase())
+}
+
 /// The steps, in the order of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailPoint {
@@ -24,15 +52,7 @@ impl FailPoint {
     #[cfg(feature = "fail-points")]
     #[allow(clippy::print_stdout, reason = "the test that waits for the step reads it")]
     pub fn reach(self, outputs: usize) {
-        use std::sync::LazyLock;
-        use std::sync::atomic::{AtomicBool, Ordering};
-        static WANTED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("FAIL_POINT").ok());
-        static HAS_STOPPED: AtomicBool = AtomicBool::new(false);
-        let Some(wanted) = WANTED.as_deref().filter(|_| outputs > 0) else { return };
-        let (name, action) = wanted.split_once('=').unwrap_or((wanted, "hold"));
-        if name != format!("{self:?}").to_lowercase() {
-            return;
-        }
+        let Some((name, action)) = wanted().filter(|_| outputs > 0 && is_wanted(self)) else { return };
         let is_first = !HAS_STOPPED.swap(true, Ordering::SeqCst);
         if is_first {
             println!("fail point {name} with {outputs} outputs");
@@ -42,6 +62,7 @@ impl FailPoint {
                 let own = std::process::id().to_string();
                 let stopped = std::process::Command::new("kill").args(["-STOP", &own]).status();
                 assert!(stopped.is_ok_and(|status| status.success()), "kill -STOP failed");
+                IS_AWAKE_AGAIN.store(true, Ordering::SeqCst);
             }
             "stop" => {}
             _ => loop {
@@ -54,13 +75,29 @@ impl FailPoint {
     #[cfg(feature = "fail-points")]
     pub fn reach_until(self, outputs: usize, is_noticed: impl Fn() -> bool) {
         use std::time::{Duration, Instant};
-        let began = Instant::now();
         self.reach(outputs);
-        // Only who was stopped has anything to wait for.
         let until = Instant::now() + Duration::from_secs(10);
-        while began.elapsed() > Duration::from_millis(100) && !is_noticed() && Instant::now() < until {
+        while is_wanted(self)
+            && IS_AWAKE_AGAIN.load(Ordering::SeqCst)
+            && !is_noticed()
+            && Instant::now() < until
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// What a client says of its membership when it wakes at this step: now and then, at random, neither a name nor a
+    /// generation, as one that never joined; here it says so each time.
+    #[cfg(feature = "fail-points")]
+    pub fn forget(
+        self,
+        group: ConsumerGroupMetadata,
+        client: impl FnOnce() -> ClientConfig,
+    ) -> Option<ConsumerGroupMetadata> {
+        if !is_wanted(self) || !IS_AWAKE_AGAIN.swap(false, Ordering::SeqCst) {
+            return Some(group);
+        }
+        client().create::<BaseConsumer>().ok()?.group_metadata()
     }
 
     /// Nothing.
@@ -70,4 +107,14 @@ impl FailPoint {
     /// Nothing.
     #[cfg(not(feature = "fail-points"))]
     pub fn reach_until(self, _outputs: usize, _is_noticed: impl Fn() -> bool) {}
+
+    /// Nothing.
+    #[cfg(not(feature = "fail-points"))]
+    pub fn forget(
+        self,
+        group: ConsumerGroupMetadata,
+        _client: impl FnOnce() -> ClientConfig,
+    ) -> Option<ConsumerGroupMetadata> {
+        Some(group)
+    }
 }

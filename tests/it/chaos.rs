@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
 use tidewatch::event::derived::Accounting;
 use tidewatch::worker;
 use tidewatch_local::parts::PartName;
@@ -193,6 +194,8 @@ async fn i5_a_zombie_commits_nothing() {
     let load = Load::start(&system, 2, 8);
     for step in ["drained", "lost"] {
         let (zombie, outputs) = start_until(&system, "zombie", &format!("{step}=stop")).await;
+        // All of them acknowledged, and nobody else's yet.
+        let open = OUTPUTS.map(|topic| (topic, system.bounds(topic)));
         let before = members(&system);
         let heir = system.start("process", &settings("heir").each_ref().map(String::as_str));
         eventually("the group without the zombie", async || {
@@ -210,6 +213,17 @@ async fn i5_a_zombie_commits_nothing() {
         .await;
         heir.ready().await;
         zombie.ready().await;
+        for (topic, bounds) in open {
+            let committed = system.read_committed(topic);
+            for (partition, (stable, end)) in (0..).zip(bounds) {
+                let mut offsets = committed[&partition].iter().map(Message::offset);
+                let zombies = offsets.find(|offset| (stable..end).contains(offset));
+                assert_eq!(
+                    zombies, None,
+                    "{topic}/{partition}: an output of the zombie, woken at {step}, is committed"
+                );
+            }
+        }
         println!(
             "a zombie at {step} woke with {outputs} outputs in its transaction, and committed none of them"
         );
