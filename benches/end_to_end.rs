@@ -77,7 +77,7 @@ fn restore(config: &Config) -> Result<(), Failure> {
 fn family() -> Family<tidewatch::stream::Windowed<bids::BidTotals>> {
     Family {
         topic: "bids",
-        settings: FamilySettings::default(),
+        settings: |_, version| Ok(FamilySettings { version, ..FamilySettings::default() }),
         operator: Box::new(bids::operator),
         decode: Bid::decode,
     }
@@ -142,9 +142,17 @@ fn compare(records: u64) -> Result<(), Failure> {
 /// Creates the topics and appends the bids.
 fn fill(log: &Log, bids: impl Iterator<Item = Bid>) -> Result<(), Failure> {
     let admin: AdminClient<DefaultClientContext> = log.client().create()?;
-    let names =
-        ["bids", "bid-totals", "changelog-bids", "dead-letters", "late-events", "progress", "accounting"]
-            .map(|topic| log.name(topic));
+    let names = [
+        "bids",
+        "bid-totals",
+        "changelog-bids",
+        "dead-letters",
+        "late-events",
+        "progress",
+        "accounting",
+        "settings",
+    ]
+    .map(|topic| log.name(topic));
     let topics: Vec<NewTopic<'_>> = names
         .iter()
         .map(|name| {

@@ -6,6 +6,7 @@ mod bids;
 
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 
 use bids::Bid;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -25,7 +26,7 @@ fn events() -> Vec<CivicEvent> {
 }
 
 fn driver() -> TestDriver<Sla> {
-    TestDriver::new(Sla::default, FamilySettings { duplicate_horizon: 30 * DAY, ..FamilySettings::default() })
+    TestDriver::new(Sla::default, FamilySettings::new(0, 30 * DAY))
 }
 
 fn civic(criterion: &mut Criterion) {
@@ -64,7 +65,7 @@ fn bids(criterion: &mut Criterion) {
     let bids: Vec<(String, Bid)> = (0..BIDS).map(Bid::of).map(|bid| (bid.key(), bid)).collect();
     let mut group = criterion.benchmark_group("bids");
     group.sample_size(10).throughput(Throughput::Elements(BIDS));
-    let task = || Task::new(bids::operator(), FamilySettings::default(), "bids", 0, 0);
+    let task = || Task::new(bids::operator(), Arc::new(FamilySettings::default()), "bids", 0, 0);
     let fold = |mut task: Task<_>, is_committing: bool| {
         let (mut rows, mut written) = (Vec::new(), 0);
         for (offset, (key, bid)) in bids.iter().enumerate() {
@@ -103,7 +104,7 @@ const KEYS: u64 = 1_000_000;
 
 /// Reading the state of a million keys back: the part of a restore that is not Kafka's.
 fn restore(criterion: &mut Criterion) {
-    let new = || Task::new(bids::operator(), FamilySettings::default(), "bids", 0, 0);
+    let new = || Task::new(bids::operator(), Arc::new(FamilySettings::default()), "bids", 0, 0);
     let mut task = new();
     let mut rows = Vec::new();
     let before = resident();
@@ -138,7 +139,7 @@ fn restore(criterion: &mut Criterion) {
             for (key, value) in &cells {
                 restore.apply(key, Some(value)).expect("it was written down");
             }
-            restore.finish().expect("it is whole").keys()
+            restore.finish(|_| Err("no mark has named one".to_owned())).expect("it is whole").keys()
         });
     });
     group.finish();

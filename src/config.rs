@@ -1,4 +1,4 @@
-//! Settings of a process: defaults < file < environment (`TIDEWATCH_…`) < flags, checked at start.
+//! Settings of a process (those of operators are in the log: [`settings`](crate::settings)): defaults < file < environment (`TIDEWATCH_…`) < flags, checked at start.
 //!
 //! A file is TOML with the sections below. `TIDEWATCH_KAFKA__BROKERS=a:9092` sets `kafka.brokers`;
 //! `--set kafka.brokers=a:9092` does so on the command line.
@@ -48,8 +48,6 @@ pub struct Config {
     pub process: ProcessConfig,
     /// The writer of tables.
     pub sink: SinkConfig,
-    /// The family civic.
-    pub civic: CivicConfig,
     /// Who may do what.
     #[serde(default)]
     pub api_keys: Vec<ApiKeyConfig>,
@@ -142,27 +140,6 @@ pub struct SinkConfig {
     /// Silence after which the group gives this sink's partitions to another.
     #[serde(deserialize_with = "duration")]
     pub session_timeout: Duration,
-}
-
-/// Section `civic`: settings of the family's operators. (They move into the log's `settings` topic.)
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CivicConfig {
-    /// Disorder allowance D (I3).
-    #[serde(deserialize_with = "duration")]
-    pub allowance: Duration,
-    /// Disorder allowance of single tenants; `0s` declares ordered input.
-    #[serde(default, deserialize_with = "durations")]
-    pub tenant_allowance: BTreeMap<String, Duration>,
-    /// How long after it was resolved an issue still takes status changes; then it is final.
-    #[serde(deserialize_with = "duration")]
-    pub grace: Duration,
-    /// How long event ids are remembered, in append time.
-    #[serde(deserialize_with = "duration")]
-    pub duplicate_horizon: Duration,
-    /// Due time of a report without one of its own, counted from its opening.
-    #[serde(deserialize_with = "duration")]
-    pub default_due: Duration,
 }
 
 /// One of `api_keys`.
@@ -258,12 +235,6 @@ const DEFAULTS: &str = r#"
     batch_bytes = 33554432
     batch_age = "1s"
     session_timeout = "10s"
-
-    [civic]
-    allowance = "1h"
-    grace = "30d"
-    duplicate_horizon = "30d"
-    default_due = "72h"
 "#;
 
 impl Config {
@@ -282,16 +253,6 @@ impl Config {
                 assignment.split_once('=').ok_or_else(|| ConfigError::NotAnAssignment(assignment.clone()))?;
             builder = builder.set_override(name, value)?;
         }
-        Self::finish(builder)
-    }
-
-    /// Reads and checks the settings: defaults, then `file`. Where the outcome must follow from what is named, the
-    /// environment has no say.
-    pub fn load_file(file: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::finish(defaults_and(file))
-    }
-
-    fn finish(builder: Builder) -> Result<Self, ConfigError> {
         let config: Self = builder.build()?.try_deserialize()?;
         config.check()?;
         Ok(config)
@@ -468,13 +429,6 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     parse_duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
-fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Duration>, D::Error> {
-    BTreeMap::<String, String>::deserialize(deserializer)?
-        .into_iter()
-        .map(|(name, text)| Ok((name, parse_duration(&text).map_err(serde::de::Error::custom)?)))
-        .collect()
-}
-
 /// Reads a duration like `100ms`, `10s`, `5min`, `72h` or `30d`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let refusal = || format!("{text:?} is no duration; expected a form like 100ms, 10s, 72h or 30d");
@@ -503,7 +457,6 @@ mod tests {
     #[test]
     fn the_defaults_are_allowed() {
         let config = load(&[]).unwrap();
-        assert_eq!(config.civic.default_due, Duration::from_secs(72 * 3600));
         assert_eq!(config.process.commit_interval, Duration::from_millis(100));
     }
 
@@ -515,7 +468,6 @@ mod tests {
             r#"
             kafka.brokers = "file:1"
             clickhouse.database = "from_file"
-            civic.tenant_allowance = { boston = "0s" }
             [[api_keys]]
             key = "secret-key"
             tenant = "boston"
@@ -526,7 +478,6 @@ mod tests {
         let config = Config::load(Some(file.path()), &["kafka.brokers=flag:2".into()]).unwrap();
         assert_eq!(config.kafka.brokers, "flag:2");
         assert_eq!(config.clickhouse.database, "from_file");
-        assert_eq!(config.civic.tenant_allowance["boston"], Duration::ZERO);
         assert!(!format!("{config:?}").contains("secret-key"));
     }
 

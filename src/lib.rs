@@ -14,7 +14,8 @@
 //!
 //! A record that can't be read or folded goes to the topic `dead-letters` with where it lies and why, and the
 //! partition goes on: nothing vanishes (I7). When time has to pass in silence, the worker appends a
-//! mark to the log (I4), so that a replay sees what was seen.
+//! mark to the log (I4), so that a replay sees what was seen. What can be set of the operators ([`settings`]) is a log too,
+//! whose versions come into force by such marks.
 //!
 //! [`trial`] takes the same path without any server: a file in, rows out, on one machine and in memory.
 //!
@@ -56,6 +57,7 @@ pub mod log;
 pub mod operators;
 pub mod role;
 pub mod serve;
+pub mod settings;
 pub mod sink;
 pub mod store;
 pub mod stream;

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use tidewatch::config::Config;
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
-use tidewatch::{sink, telemetry};
+use tidewatch::{settings, sink, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +35,8 @@ enum Command {
     All(WorkerSettings),
     /// Creates the topics and the tables, or brings them up to date.
     Migrate(Settings),
+    /// What is set of a family's operators: get, set, diff.
+    Settings(SettingsArguments),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(tidewatch::trial::Options),
     /// Plays a real month through the whole path, on a stack of its own.
@@ -43,6 +45,14 @@ enum Command {
     #[cfg(feature = "local")]
     #[command(flatten)]
     Local(tidewatch_local::Command),
+}
+
+#[derive(Args)]
+struct SettingsArguments {
+    #[command(flatten)]
+    process: Settings,
+    #[command(flatten)]
+    options: settings::tool::Options,
 }
 
 #[derive(Args)]
@@ -87,6 +97,10 @@ fn main() -> ExitCode {
         Command::Local(command) => tidewatch_local::run(command).map_err(Failure::from),
         #[cfg(feature = "local")]
         Command::Demo(options) => tidewatch::demo::run(&options),
+        Command::Settings(arguments) => arguments.process.load().and_then(|config| {
+            settings::tool::run(&arguments.options, &Log::new(&config.kafka))?;
+            Ok(ExitCode::SUCCESS)
+        }),
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
         Command::Migrate(settings) => in_runtime(migrate(settings)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
@@ -126,7 +140,9 @@ async fn roles(settings: Settings, roles: &[Role]) -> Result<(), Failure> {
 async fn migrate(settings: Settings) -> Result<(), Failure> {
     telemetry::start("info")?;
     let config = settings.load()?;
-    topics::create(&Log::new(&config.kafka)).await?;
+    let log = Log::new(&config.kafka);
+    topics::create(&log).await?;
+    tokio::task::block_in_place(|| settings::create(&log))?;
     for applied in sink::migrate(&config.clickhouse).await? {
         tracing::info!(?applied, "migrated");
     }

@@ -95,7 +95,7 @@ pub async fn start(
             }
             Role::Process => {
                 for thread in 0..config.process.threads {
-                    let family = worker::civic(&config.civic);
+                    let family = worker::civic();
                     let (process, log) = (config.process.clone(), log.clone());
                     let name = if thread == 0 { "process".to_owned() } else { format!("process-{thread}") };
                     let (readiness, shutdown) = (health.part(&name), shutdown.clone());

@@ -241,7 +241,7 @@ mod tests {
     fn the_month_of_boston_folds_to_the_citys_figures() {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
         let requests = requests(&data.join("2011-07_requests.csv")).unwrap();
-        let settings = FamilySettings { duplicate_horizon: 30 * DAY, ..FamilySettings::default() };
+        let settings = FamilySettings::new(0, 30 * DAY);
         let mut driver = TestDriver::new(Sla::default, settings);
         let steps = steps(&requests);
         assert_eq!(steps.len(), 9_854 + 9_177);

@@ -9,7 +9,7 @@ use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{ApiKeyConfig, Config, Scope, Secret};
 use crate::log::{Log, lag, topics};
 use crate::role::{self, Role};
+use crate::settings::{self, FamilyKind};
 use crate::{sink, telemetry, worker};
 
 /// The tenant whose month is played, and its key.
@@ -62,12 +63,10 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     config.clickhouse.url = stack.clickhouse()?.to_owned();
     config.http.listen = listen(options.port)?;
     config.process.state_dir = options.data.as_deref().map(|data| data.join("state"));
-    // Its requests are sent in order: no allowance for disorder (I3).
-    config.civic.tenant_allowance.insert(TENANT.to_owned(), Duration::ZERO);
     config.api_keys.push(ApiKeyConfig {
         key: Secret::from(KEY),
         tenant: TENANT.to_owned(),
-        scopes: vec![Scope::Ingest, Scope::Read],
+        scopes: vec![Scope::Ingest, Scope::Read, Scope::Admin],
     });
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(play(options, &config, metrics, began))?;
@@ -81,6 +80,17 @@ fn listen(port: u16) -> std::io::Result<SocketAddr> {
     wished.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?.local_addr()
 }
 
+/// Puts the settings on record; the city's requests are sent in order: no allowance for disorder (I3).
+fn declare_order(log: &Log) -> Result<(), Failure> {
+    let family = FamilyKind::named("civic").ok_or("there is no family civic")?;
+    let document = serde_json::from_value(serde_json::json!({"allowance": "0s"}))?;
+    tokio::task::block_in_place(|| {
+        settings::create(log)?;
+        settings::append(log, family, Some(TENANT), None, &document)
+    })?;
+    Ok(())
+}
+
 async fn play(
     options: &Options,
     config: &Config,
@@ -90,6 +100,7 @@ async fn play(
     let log = Log::new(&config.kafka);
     topics::create(&log).await?;
     sink::migrate(&config.clickhouse).await?;
+    declare_order(&log)?;
     let shutdown = CancellationToken::new();
     let running = role::start(config, &Role::ALL, metrics, shutdown.clone()).await?;
     let url = format!("http://{}", running.address());

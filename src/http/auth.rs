@@ -75,6 +75,21 @@ pub struct CanIngest(pub Tenant);
 #[derive(Debug, Clone)]
 pub struct CanRead(pub Tenant);
 
+/// Extracts the tenant of a key with the scope `admin`; refuses with 401 or 403.
+#[derive(Debug, Clone)]
+pub struct CanAdmin(pub Tenant);
+
+impl<S: Send + Sync> FromRequestParts<S> for CanAdmin
+where
+    ApiKeys: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        ApiKeys::from_ref(state).authorize(parts, Scope::Admin).map(Self)
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for CanIngest
 where
     ApiKeys: FromRef<S>,

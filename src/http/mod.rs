@@ -5,7 +5,7 @@ pub mod errors;
 pub mod health;
 pub mod server;
 
-pub use auth::{ApiKeys, CanIngest, CanRead, Tenant};
+pub use auth::{ApiKeys, CanAdmin, CanIngest, CanRead, Tenant};
 pub use errors::ApiError;
 pub use health::{Health, Readiness};
 pub use server::{Server, ServerError};

@@ -30,22 +30,34 @@ const CHANGES_LIMIT: usize = 256;
 
 const DAY: Millis = 86_400_000;
 
-/// The operator; its settings are the tenant's defaults.
-#[derive(Debug, Clone)]
+/// The operator.
+#[derive(Debug, Clone, Copy)]
 pub struct Sla {
-    /// Due time of a report without one of its own, counted from its opening.
-    pub default_due: Millis,
-    /// How long after it was resolved an issue still takes status changes; then its rows are final, and it is
-    /// dropped (I9).
-    pub grace: Millis,
-    /// How long after that a status change is told apart from one of an issue that never was.
+    /// How long after its rows became final an issue's name is remembered: so long a status change is late, and told
+    /// apart from one of an issue that never was.
     pub memory: Millis,
 }
 
 impl Default for Sla {
-    /// 72 h, 30 days, 30 days.
     fn default() -> Self {
-        Self { default_due: 3 * DAY, grace: 30 * DAY, memory: 30 * DAY }
+        Self { memory: 30 * DAY }
+    }
+}
+
+/// What a tenant can set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlaSettings {
+    /// Due time of a report without one of its own, counted from its opening; without it such a report has none.
+    pub default_due: Option<Millis>,
+    /// How long after it was resolved an issue still takes status changes; then its rows are final, and it is
+    /// dropped (I9).
+    pub grace: Millis,
+}
+
+impl Default for SlaSettings {
+    /// 72 h, 30 days.
+    fn default() -> Self {
+        Self { default_due: Some(3 * DAY), grace: 30 * DAY }
     }
 }
 
@@ -58,8 +70,10 @@ pub struct Issue {
     /// Event id of the report: names the issue's rows.
     event_id: String,
     opened_at: Millis,
-    due_at: Millis,
-    due_source: DueSource,
+    /// The report's own due time.
+    reported_due: Option<Millis>,
+    /// The due time that holds; none where the tenant has no default.
+    due_at: Option<Millis>,
     first_arrival: Millis,
     /// (event time, status), by event time, then by arrival.
     changes: Vec<(Millis, IssueStatus)>,
@@ -67,12 +81,19 @@ pub struct Issue {
     /// The watermark has passed the due time.
     is_past_due: bool,
     /// What was last emitted, so that only changes are.
-    emitted_metric: Option<Millis>,
+    emitted_metric: Option<Metric>,
     emitted_breach: Option<Breach>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Metric {
+    due_at: Millis,
+    resolved_at: Millis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Breach {
+    due_at: Millis,
     ended_at: Option<Millis>,
 }
 
@@ -92,6 +113,7 @@ impl Operator for Sla {
     type Name = Uuid;
     type Entry = Issue;
     type Timer = Wait;
+    type Settings = SlaSettings;
     type Row = Row;
 
     const NAME: &'static str = "sla";
@@ -124,6 +146,27 @@ impl Operator for Sla {
             Wait::Forgotten(id) => context.forget_alias(&alias(context.tenant(), *id)),
         }
     }
+
+    /// Issues that are not final yet are judged by the settings that are in force now.
+    fn settings_changed(&self, context: &mut Context<'_, Self>) {
+        let ids: Vec<Uuid> = context.entries().map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(mut issue) = context.get(&id).cloned() else { continue };
+            let due_at = issue.due_under(context.settings());
+            if due_at != issue.due_at {
+                issue.due_at = due_at;
+                // At once: what is past due already has waited for longer than D.
+                issue.is_past_due = due_at.is_some_and(|due_at| due_at < context.watermark());
+                match due_at.filter(|_| !issue.is_past_due) {
+                    Some(due_at) => context.set_timer(&Wait::Due(id), due_at),
+                    None => context.cancel_timer(&Wait::Due(id)),
+                }
+                issue.emit_changes(context, id);
+            }
+            issue.await_final(context, id);
+            context.put(&id, issue);
+        }
+    }
 }
 
 impl Sla {
@@ -139,18 +182,14 @@ impl Sla {
             // The same report again, after the horizon of duplicates: it says nothing new, or nothing any more.
             return if context.get(&id).is_some() { Ok(()) } else { Err(Rejection::Late) };
         }
-        let (due_at, due_source) = match report.due_at {
-            Some(due_at) => (due_at, DueSource::Reported),
-            None => (event.occurred_at.saturating_add(self.default_due), DueSource::Default),
-        };
         let mut issue = Issue {
             area: report.area.clone(),
             department: report.department.clone(),
             title: format!("Overdue: {}", first_line(&report.description)),
             event_id: event.event_id.clone(),
             opened_at: event.occurred_at,
-            due_at,
-            due_source,
+            reported_due: report.due_at,
+            due_at: None,
             first_arrival: context.append_time(),
             changes: Vec::new(),
             trail: Trail::default(),
@@ -160,7 +199,10 @@ impl Sla {
         };
         context.witness(&mut issue.trail, event);
         context.alias(&alias);
-        context.set_timer(&Wait::Due(id), due_at);
+        issue.due_at = issue.due_under(context.settings());
+        if let Some(due_at) = issue.due_at {
+            context.set_timer(&Wait::Due(id), due_at);
+        }
         context.put(&id, issue);
         Ok(())
     }
@@ -182,16 +224,32 @@ impl Sla {
         issue.changes.insert(place, (event.occurred_at, change.status));
         context.witness(&mut issue.trail, event);
         issue.emit_changes(context, id);
-        match issue.resolved_at() {
-            Some(at) => context.set_timer(&Wait::Final(id), at.max(issue.due_at).saturating_add(self.grace)),
-            None => context.cancel_timer(&Wait::Final(id)),
-        }
+        issue.await_final(context, id);
         context.put(&id, issue);
         Ok(())
     }
 }
 
 impl Issue {
+    /// When it is due: its report's own time comes before the tenant's default.
+    fn due_under(&self, settings: &SlaSettings) -> Option<Millis> {
+        self.reported_due.or_else(|| Some(self.opened_at.saturating_add(settings.default_due?)))
+    }
+
+    fn due_source(&self) -> DueSource {
+        if self.reported_due.is_some() { DueSource::Reported } else { DueSource::Default }
+    }
+
+    /// Sets the timer at which its rows become final: its grace after it was resolved and due.
+    fn await_final(&self, context: &mut Context<'_, Sla>, id: Uuid) {
+        let resolved_at = self.resolved_at();
+        let Some(at) = resolved_at.map(|at| self.due_at.map_or(at, |due_at| at.max(due_at))) else {
+            return context.cancel_timer(&Wait::Final(id));
+        };
+        let at = at.saturating_add(context.settings().grace);
+        context.set_timer(&Wait::Final(id), at);
+    }
+
     /// When it was resolved for good, as far as is known: the first resolving change after the last other one.
     fn resolved_at(&self) -> Option<Millis> {
         let open = self.changes.iter().rposition(|(_, status)| !status.is_resolved());
@@ -199,31 +257,34 @@ impl Issue {
         resolving.first().map(|(at, _)| *at)
     }
 
-    /// Emits what differs from what was last emitted.
+    /// Emits what differs from what was last emitted. A retraction is the row as it last was, marked.
     fn emit_changes(&mut self, context: &mut Context<'_, Sla>, id: Uuid) {
         let resolved_at = self.resolved_at();
-        if resolved_at != self.emitted_metric {
-            // A retraction is the row as it last was, marked.
-            if let Some(at) = resolved_at.or(self.emitted_metric) {
-                self.emit_metric(context, id, at, |meta| meta.retracted = resolved_at.is_none());
+        let metric = self.due_at.zip(resolved_at).map(|(due_at, resolved_at)| Metric { due_at, resolved_at });
+        if metric != self.emitted_metric {
+            if let Some(row) = metric.or(self.emitted_metric) {
+                self.emit_metric(context, id, row, |meta| meta.retracted = metric.is_none());
             }
-            self.emitted_metric = resolved_at;
+            self.emitted_metric = metric;
         }
-        let in_time = resolved_at.is_some_and(|at| at <= self.due_at);
-        let breach = (self.is_past_due && !in_time).then_some(Breach { ended_at: resolved_at });
+        let missed =
+            self.due_at.filter(|due_at| self.is_past_due && resolved_at.is_none_or(|at| at > *due_at));
+        let breach = missed.map(|due_at| Breach { due_at, ended_at: resolved_at });
         if breach != self.emitted_breach {
-            self.emit_breach(context, id, breach, |meta| meta.retracted = breach.is_none());
+            if let Some(row) = breach.or(self.emitted_breach) {
+                self.emit_breach(context, id, row, |meta| meta.retracted = breach.is_none());
+            }
             self.emitted_breach = breach;
         }
     }
 
     /// Emits what holds once more, as final.
     fn emit_final(&self, context: &mut Context<'_, Sla>, id: Uuid) {
-        if let Some(at) = self.emitted_metric {
-            self.emit_metric(context, id, at, |meta| meta.is_final = true);
+        if let Some(metric) = self.emitted_metric {
+            self.emit_metric(context, id, metric, |meta| meta.is_final = true);
         }
-        if self.emitted_breach.is_some() {
-            self.emit_breach(context, id, self.emitted_breach, |meta| meta.is_final = true);
+        if let Some(breach) = self.emitted_breach {
+            self.emit_breach(context, id, breach, |meta| meta.is_final = true);
         }
     }
 
@@ -231,22 +292,23 @@ impl Issue {
         &self,
         context: &mut Context<'_, Sla>,
         id: Uuid,
-        resolved_at: Millis,
+        metric: Metric,
         mark: impl FnOnce(&mut RowMeta),
     ) {
         let mut meta = context.row_meta(&[METRIC, &self.event_id], self.first_arrival, &self.trail);
         mark(&mut meta);
+        let Metric { due_at, resolved_at } = metric;
         context.emit(Row::SlaMetric(SlaMetric {
             meta,
             issue_id: id,
             area: self.area.clone(),
             department: self.department.clone(),
             opened_at: self.opened_at,
-            due_at: self.due_at,
-            due_source: self.due_source,
+            due_at,
+            due_source: self.due_source(),
             resolved_at,
             resolution_ms: resolved_at.saturating_sub(self.opened_at).max(0),
-            met: resolved_at <= self.due_at,
+            met: resolved_at <= due_at,
         }));
     }
 
@@ -254,14 +316,14 @@ impl Issue {
         &self,
         context: &mut Context<'_, Sla>,
         id: Uuid,
-        breach: Option<Breach>,
+        breach: Breach,
         mark: impl FnOnce(&mut RowMeta),
     ) {
         let mut meta = context.row_meta(&[RULE, &self.event_id], self.first_arrival, &self.trail);
         mark(&mut meta);
         let mut attributes = BTreeMap::from([
             ("area".to_owned(), self.area.clone()),
-            ("due_source".to_owned(), self.due_source.as_str().to_owned()),
+            ("due_source".to_owned(), self.due_source().as_str().to_owned()),
         ]);
         if let Some(department) = &self.department {
             attributes.insert("department".to_owned(), department.clone());
@@ -273,8 +335,8 @@ impl Issue {
             severity: Severity::High,
             subject: id.to_string(),
             title: self.title.clone(),
-            started_at: self.due_at,
-            ended_at: breach.and_then(|breach| breach.ended_at),
+            started_at: breach.due_at,
+            ended_at: breach.ended_at,
             attributes,
         }));
     }
@@ -300,8 +362,7 @@ mod tests {
 
     impl Log {
         fn new(allowance: Millis) -> Self {
-            let settings =
-                FamilySettings { allowance, duplicate_horizon: 1000 * HOUR, ..FamilySettings::default() };
+            let settings = FamilySettings::new(allowance, 1000 * HOUR);
             Self { driver: TestDriver::new(Sla::default, settings), count: 0 }
         }
 
@@ -406,7 +467,7 @@ mod tests {
         log.change(2001, issue, 300, IssueStatus::Resolved);
         assert_eq!(log.emitted(), ["+metric met=false", "+breach Some(300)"]);
         log.change(2002, issue, 90, IssueStatus::Closed);
-        assert_eq!(log.emitted(), ["+metric met=true", "-breach None"]);
+        assert_eq!(log.emitted(), ["+metric met=true", "-breach Some(300)"]);
         log.change(2003, issue, 200, IssueStatus::Open);
         assert_eq!(log.emitted(), ["+metric met=false", "+breach Some(300)"]);
         log.change(2004, issue, 400, IssueStatus::InProgress);

@@ -18,7 +18,7 @@ use crate::event::derived::RecordReference;
 use crate::http::ApiError;
 
 const SELECT: Select = Select {
-    columns: "toString(id) AS id, version, operator, operator_version, family, rule, \
+    columns: "toString(id) AS id, version, operator, operator_version, settings_version, family, rule, \
         toString(severity) AS severity, subject, title, toUnixTimestamp64Milli(started_at) AS started_at, \
         toUnixTimestamp64Milli(ended_at) AS ended_at, attributes, evidence_count, \
         CAST(evidence_first AS Array(Tuple(String, Int32, Int64, String))) AS evidence_first, \
@@ -39,6 +39,8 @@ pub struct IncidentAnswer {
     version: u64,
     operator: String,
     operator_version: i32,
+    /// The settings in force: an offset of the topic `settings`.
+    settings_version: i64,
     family: String,
     rule: String,
     severity: String,

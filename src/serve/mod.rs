@@ -1,4 +1,4 @@
-//! The role `serve`: what the tables hold, over HTTP.
+//! The role `serve`: what the tables hold, and what is set, over HTTP.
 //!
 //! A handler gets its data through [`queries::TenantQueries`], which exists only for the tenant of the request's API
 //! key, so no query can forget whose rows it may read.
@@ -6,6 +6,7 @@
 pub mod incidents;
 pub mod parameters;
 pub mod queries;
+pub mod settings;
 pub mod sla;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::event::Millis;
 use crate::http::{ApiKeys, Readiness};
+use crate::log::Log;
 use crate::store;
 
 /// How often ClickHouse is asked whether it is there, and how long it may take to say so.
@@ -29,6 +31,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub struct Shared {
     keys: ApiKeys,
     client: Client,
+    settings: settings::Settings,
 }
 
 impl FromRef<Shared> for ApiKeys {
@@ -55,11 +58,18 @@ pub async fn watch(config: Config, readiness: Readiness, shutdown: CancellationT
 
 /// The routes of the read API.
 pub fn router(config: &Config) -> Router {
-    let shared = Shared { keys: ApiKeys::new(&config.api_keys), client: queries::client(&config.clickhouse) };
+    let shared = Shared {
+        keys: ApiKeys::new(&config.api_keys),
+        client: queries::client(&config.clickhouse),
+        settings: settings::Settings::new(Log::new(&config.kafka)),
+    };
     Router::new()
         .route("/v1/sla", get(sla::compliance))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/{id}", get(incidents::one))
+        .route("/v1/settings/{family}", get(settings::get).put(settings::put))
+        .route("/v1/settings/{family}/history", get(settings::history))
+        .route("/v1/settings/{family}/schema", get(settings::schema))
         .with_state(shared)
 }
 

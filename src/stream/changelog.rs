@@ -14,12 +14,12 @@ use super::accounting::Counts;
 use super::duplicates::Chunk;
 use super::operator::Operator;
 use super::state::{Change, Head, Slot, State};
-use super::task::Progress;
+use super::task::{Progress, SweepCursor};
 use super::time::KeyTime;
 use crate::event::Millis;
 
 /// The form of keys and values; another one is not read.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 /// Emissions of an unfinished record in one cell.
 const EMISSIONS: usize = 2_000;
 
@@ -46,6 +46,14 @@ pub enum RestoreError {
     /// Cells without the one that says how far they have come.
     #[error("the changelog holds {0} records, but not how far they have come")]
     NoPosition(usize),
+    /// It is under settings that the log does not hold.
+    #[error("the state is under version {version} of the settings: {reason}")]
+    UnknownSettings {
+        /// The version.
+        version: i64,
+        /// Why it is not known.
+        reason: String,
+    },
 }
 
 /// What a cell is: the first byte of its key.
@@ -71,6 +79,7 @@ struct PositionCell {
     append_time: Millis,
     clock: Millis,
     settings_version: i64,
+    sweep: Option<SweepCursor>,
     progress: Progress,
     emission_chunks: u32,
 }
@@ -82,6 +91,7 @@ pub(super) struct Cursor {
     pub append_time: Millis,
     pub clock: Millis,
     pub settings_version: i64,
+    pub sweep: Option<SweepCursor>,
     pub progress: Progress,
     /// Emissions of the record that is not finished, in order.
     pub emissions: Vec<(Uuid, u16)>,
@@ -130,6 +140,7 @@ impl<'v, E> Writer<'v, E> {
             append_time: cursor.append_time,
             clock: cursor.clock,
             settings_version: cursor.settings_version,
+            sweep: cursor.sweep.clone(),
             progress: cursor.progress,
             emission_chunks: written,
         };
@@ -350,6 +361,7 @@ fn position<O: Operator>(value: &[u8]) -> Result<Cursor, RestoreError> {
         append_time: cell.append_time,
         clock: cell.clock,
         settings_version: cell.settings_version,
+        sweep: cell.sweep,
         progress: cell.progress,
         emissions: Vec::new(),
         emission_chunks: cell.emission_chunks,

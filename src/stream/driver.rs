@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use super::accounting::Outcome;
 use super::changelog::RestoreError;
 use super::operator::Operator;
 use super::record::{Payload, Record};
+use super::settings::FamilySettings;
 use super::task::{Step, Task};
-use super::time::FamilySettings;
 use crate::event::Millis;
 
 /// Runs an operator over records that are appended by hand, each with its append time.
@@ -24,7 +25,7 @@ use crate::event::Millis;
 /// # };
 /// # let body = Body::ReportSubmitted(report);
 /// # let event = CivicEvent { tenant: "salem".into(), event_id: "1".into(), occurred_at: 1_000, body };
-/// let mut driver = TestDriver::new(|| Sla::default(), FamilySettings::default());
+/// let mut driver = TestDriver::new(Sla::default, FamilySettings::default());
 /// let outcome = driver.append("salem/Elm Street", 1_000, event); // due 5 s after the epoch
 /// assert_eq!(outcome, Outcome::Folded);
 /// driver.advance_to(5_000);
@@ -34,7 +35,9 @@ use crate::event::Millis;
 /// ```
 pub struct TestDriver<O: Operator> {
     operator: Box<dyn Fn() -> O>,
-    settings: FamilySettings,
+    first: Arc<FamilySettings<O::Settings>>,
+    /// All versions that there have been.
+    settings: BTreeMap<i64, Arc<FamilySettings<O::Settings>>>,
     task: Task<O>,
     rows: Vec<O::Row>,
     offset: i64,
@@ -48,10 +51,20 @@ const TOPIC: &str = "test";
 
 impl<O: Operator> TestDriver<O> {
     /// A driver of an empty task; `operator` makes the operator, anew after each [restore](Self::restore).
-    pub fn new(operator: impl Fn() -> O + 'static, settings: FamilySettings) -> Self {
-        let task = Task::new(operator(), settings.clone(), TOPIC, 0, 0);
+    pub fn new(operator: impl Fn() -> O + 'static, settings: FamilySettings<O::Settings>) -> Self {
+        let settings = Arc::new(settings);
+        let task = Task::new(operator(), Arc::clone(&settings), TOPIC, 0, 0);
+        let versions = BTreeMap::from([(settings.version, Arc::clone(&settings))]);
         let operator = Box::new(operator);
-        Self { operator, settings, task, rows: Vec::new(), offset: 0, changelog: Snapshot::new() }
+        Self {
+            operator,
+            first: settings,
+            settings: versions,
+            task,
+            rows: Vec::new(),
+            offset: 0,
+            changelog: Snapshot::new(),
+        }
     }
 
     /// Appends an event under a key, which begins with the tenant: `tenant/…`. Another one goes to the dead letters.
@@ -64,7 +77,7 @@ impl<O: Operator> TestDriver<O> {
         &mut self,
         key: Option<&[u8]>,
         append_time: Millis,
-        payload: Payload<O::Event>,
+        payload: Payload<O>,
     ) -> Outcome {
         let offset = self.offset;
         self.offset += 1;
@@ -72,8 +85,9 @@ impl<O: Operator> TestDriver<O> {
     }
 
     /// Folds a record of an existing log; later ones have higher offsets.
-    pub fn process(&mut self, record: &Record<'_, O::Event>) -> Outcome {
+    pub fn process(&mut self, record: &Record<'_, O>) -> Outcome {
         self.offset = record.offset + 1;
+        self.learn(&record.payload);
         loop {
             if let Step::Done(outcome) = self.task.process(record, usize::MAX, &mut self.rows) {
                 return outcome;
@@ -81,10 +95,23 @@ impl<O: Operator> TestDriver<O> {
         }
     }
 
+    /// Remembers the settings of a mark, which a [restore](Self::restore) may need: for marks that the task is fed past the
+    /// driver.
+    pub fn learn(&mut self, payload: &Payload<O>) {
+        if let Payload::Mark(settings) = payload {
+            self.settings.entry(settings.version).or_insert_with(|| Arc::clone(settings));
+        }
+    }
+
     /// Appends a mark, as a worker does when a timer is due in silence.
     pub fn mark(&mut self, append_time: Millis) {
-        let settings_version = self.task.settings_version();
-        self.append_payload(None, append_time, Payload::Mark { settings_version });
+        let settings = Arc::clone(self.task.settings());
+        self.append_payload(None, append_time, Payload::Mark(settings));
+    }
+
+    /// Appends a mark that brings other settings into force; their version is higher than that of those in force.
+    pub fn change_settings(&mut self, append_time: Millis, settings: FamilySettings<O::Settings>) {
+        self.append_payload(None, append_time, Payload::Mark(Arc::new(settings)));
     }
 
     /// Lets silence pass: a mark at each moment at which a timer is due, and one at the end.
@@ -145,12 +172,15 @@ impl<O: Operator> TestDriver<O> {
 
     /// Puts a new task with that state in the place of the present one, as after a crash.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), RestoreError> {
-        let task = Task::new((self.operator)(), self.settings.clone(), TOPIC, 0, 0);
-        let mut restore = task.restore();
+        let known = |version| {
+            let settings = self.settings.get(&version).map(Arc::clone);
+            settings.ok_or_else(|| "no mark has named it".to_owned())
+        };
+        let mut restore = Task::new((self.operator)(), Arc::clone(&self.first), TOPIC, 0, 0).restore();
         for (key, value) in snapshot {
             restore.apply(key, Some(value))?;
         }
-        self.task = restore.finish()?;
+        self.task = restore.finish(known)?;
         self.changelog = snapshot.clone();
         self.offset = self.task.offset();
         Ok(())

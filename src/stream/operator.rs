@@ -28,6 +28,8 @@ pub trait Operator: Sized + 'static {
     type Entry: Clone + Serialize + DeserializeOwned;
     /// Names a timer of a key.
     type Timer: Ord + Clone + fmt::Debug + Serialize + DeserializeOwned;
+    /// What a tenant can set of it; the same for all keys of a tenant.
+    type Settings: Clone + Default + PartialEq + fmt::Debug;
     /// What it emits.
     type Row: From<DeadLetter> + From<LateEvent>;
 
@@ -42,6 +44,10 @@ pub trait Operator: Sized + 'static {
 
     /// A timer has fired: the key's watermark has strictly passed its due time.
     fn timer(&self, context: &mut Context<'_, Self>, timer: &Self::Timer, due: Millis);
+
+    /// Other settings are in force for the key's tenant from here on (I4): what they change of what is held is emitted
+    /// anew, and timers are set again.
+    fn settings_changed(&self, _context: &mut Context<'_, Self>) {}
 }
 
 /// The most that an entry of the state may take, in bytes when serialised. A record that would pass it is undone
@@ -86,6 +92,7 @@ pub struct Context<'a, O: Operator> {
     pub(super) state: &'a mut State<O>,
     pub(super) key: usize,
     pub(super) allowance: Millis,
+    pub(super) settings: &'a O::Settings,
     pub(super) rows: &'a mut Vec<O::Row>,
 }
 
@@ -98,6 +105,11 @@ impl<O: Operator> Context<'_, O> {
     /// The tenant whose key this is.
     pub fn tenant(&self) -> &str {
         tenant_of(self.key())
+    }
+
+    /// The tenant's settings.
+    pub fn settings(&self) -> &O::Settings {
+        self.settings
     }
 
     /// When the record at work was appended.

@@ -1,6 +1,9 @@
 //! A record, as a task is fed it; and what becomes of one that is not folded.
 
-use super::operator::Position;
+use std::sync::Arc;
+
+use super::operator::{Operator, Position};
+use super::settings::FamilySettings;
 use crate::event::derived::{DeadLetter, LateEvent};
 use crate::event::{Event, Millis};
 
@@ -11,8 +14,7 @@ const VALUE_KEPT: usize = 1024 * 1024;
 const TEXT_KEPT: usize = 8 * 1024;
 
 /// A record of the partition, in the order of the log.
-#[derive(Debug, Clone)]
-pub struct Record<'a, E> {
+pub struct Record<'a, O: Operator> {
     /// Its offset.
     pub offset: i64,
     /// Its append time (LogAppendTime).
@@ -22,28 +24,34 @@ pub struct Record<'a, E> {
     /// Its value, as it lies in the log: kept with a dead letter.
     pub raw_value: Option<&'a [u8]>,
     /// What it says.
-    pub payload: Payload<E>,
+    pub payload: Payload<O>,
 }
 
 /// What a record says.
-#[derive(Debug, Clone)]
-pub enum Payload<E> {
+pub enum Payload<O: Operator> {
     /// An event of the family.
-    Event(E),
+    Event(O::Event),
     /// A mark: time has passed, and these settings are in force from here on (I4).
-    Mark {
-        /// Offset of the `settings` topic.
-        settings_version: i64,
-    },
+    Mark(Arc<FamilySettings<O::Settings>>),
     /// Something that can't be read.
     Undecodable(String),
 }
 
-impl<E: Event> Record<'_, E> {
-    pub(super) fn event(&self) -> Option<&E> {
+impl<O: Operator<Event: Clone>> Clone for Payload<O> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Event(event) => Self::Event(event.clone()),
+            Self::Mark(settings) => Self::Mark(Arc::clone(settings)),
+            Self::Undecodable(reason) => Self::Undecodable(reason.clone()),
+        }
+    }
+}
+
+impl<O: Operator> Record<'_, O> {
+    pub(super) fn event(&self) -> Option<&O::Event> {
         match &self.payload {
             Payload::Event(event) => Some(event),
-            Payload::Mark { .. } | Payload::Undecodable(_) => None,
+            Payload::Mark(_) | Payload::Undecodable(_) => None,
         }
     }
 
@@ -68,7 +76,7 @@ impl<E: Event> Record<'_, E> {
         }
     }
 
-    pub(super) fn late_event(&self, position: &Position, operator: &str) -> LateEvent {
+    pub(super) fn late_event(&self, position: &Position) -> LateEvent {
         let event = self.event();
         LateEvent {
             topic: position.topic.clone(),
@@ -78,7 +86,7 @@ impl<E: Event> Record<'_, E> {
             event_time: event.map_or(self.append_time, Event::event_time),
             tenant: event.map(|event| shortened(event.tenant())).unwrap_or_default(),
             event_id: event.map(|event| shortened(&event.identity().name())).unwrap_or_default(),
-            operator: operator.to_owned(),
+            operator: O::NAME.to_owned(),
             record_key: self.raw_key.map(|key| cut(key, TEXT_KEPT)),
             record_value: self.raw_value.map(|value| cut(value, VALUE_KEPT)),
         }

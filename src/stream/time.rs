@@ -1,43 +1,11 @@
 //! Time enters only through the log (I3).
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::state::tenant_of;
 use crate::event::Millis;
 
-/// What a family's time is measured by, the same for every partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FamilySettings {
-    /// Disorder allowance D.
-    pub allowance: Millis,
-    /// Disorder allowance of single tenants; 0 declares ordered input.
-    pub tenant_allowance: BTreeMap<String, Millis>,
-    /// How long event ids are remembered, in append time; so long also a key is, with how far it has dropped, once nothing
-    /// else is kept under it. A key that has been silent for longer begins anew.
-    pub duplicate_horizon: Millis,
-}
-
-impl Default for FamilySettings {
-    /// Ordered input, and a day of memory.
-    fn default() -> Self {
-        Self { allowance: 0, tenant_allowance: BTreeMap::new(), duplicate_horizon: 24 * 3_600_000 }
-    }
-}
-
-impl FamilySettings {
-    /// How far an event's time may lie ahead of its append time.
-    pub const FUTURE_LIMIT: Millis = 5 * 60 * 1000;
-
-    /// The disorder allowance of a key, by its tenant.
-    pub fn allowance(&self, key: &str) -> Millis {
-        if self.tenant_allowance.is_empty() {
-            return self.allowance;
-        }
-        self.tenant_allowance.get(tenant_of(key)).copied().unwrap_or(self.allowance)
-    }
-}
+/// How far an event's time may lie ahead of its append time, in ms.
+pub const FUTURE_LIMIT: Millis = 5 * 60 * 1000;
 
 /// The time of one key: how far its own records have brought it, and how long it has been silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

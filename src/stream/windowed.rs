@@ -110,6 +110,7 @@ impl<A: Aggregate> Operator for Windowed<A> {
     type Name = i64;
     type Entry = WindowedEntry<A::Value>;
     type Timer = i64;
+    type Settings = ();
     type Row = A::Row;
 
     const NAME: &'static str = A::NAME;

@@ -16,6 +16,7 @@ mod json;
 mod output;
 mod partitions;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -33,13 +34,14 @@ use self::input::{Line, Lines};
 use self::output::Printer;
 use self::partitions::Partitions;
 use crate::codec::{self, CodecError, PinnedSchema};
-use crate::config::{self, Config, ConfigError};
+use crate::config;
 use crate::event::{Event, Millis};
 use crate::http::ApiError;
 use crate::ingest::body::{self, Form, Items};
 use crate::ingest::civic;
 use crate::ingest::gate::{Arrival, Item, Submission};
-use crate::stream::Operator;
+use crate::settings::{self, CivicSettings, Document, FileError, Problem};
+use crate::stream::{FamilySettings, Operator};
 use crate::worker::{self, Family, OutputRow};
 
 const EXAMPLE: &str = r#"Example: a report that is overdue when the next one of its area arrives, and its closing
@@ -69,7 +71,7 @@ pub struct Options {
     /// The events, one JSON object a line; `-` is standard input
     #[arg(value_name = "FILE.ndjson|-")]
     file: PathBuf,
-    /// A TOML file with the family's section (`[civic] default_due = "24h"`); a whole file of settings will do
+    /// A file of the family's settings: JSON as the API takes it (`{"default_due": "24h"}`), or TOML
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
     /// The disorder allowance, over that of the settings: how long a key waits for what is out of order
@@ -139,7 +141,9 @@ fn tenant(name: &str) -> Result<String, &'static str> {
 #[derive(Debug, thiserror::Error)]
 enum TrialError {
     #[error(transparent)]
-    Settings(#[from] ConfigError),
+    Settings(#[from] FileError),
+    #[error(transparent)]
+    Impossible(#[from] Problem),
     #[error("can't read {file}: {source}")]
     Read { file: String, source: io::Error },
     #[error("can't write: {0}")]
@@ -180,6 +184,14 @@ fn open(options: &Options) -> Result<Box<dyn BufRead>, TrialError> {
 }
 
 impl Options {
+    /// The file's settings, for all tenants.
+    fn settings<D: Document>(&self) -> Result<FamilySettings<D::Operator>, TrialError> {
+        let document = self.settings.as_deref().map(settings::from_file::<D>).transpose()?;
+        let defaults = D::read(&document.iter().collect::<Vec<_>>())?.settings();
+        let duplicate_horizon = D::DUPLICATE_HORIZON;
+        Ok(FamilySettings { version: 0, duplicate_horizon, defaults, tenants: BTreeMap::new() })
+    }
+
     fn unreadable(&self, source: io::Error) -> TrialError {
         TrialError::Read { file: self.file.display().to_string(), source }
     }
@@ -192,10 +204,10 @@ fn run_family(
     output: impl Write,
     notes: &mut dyn Write,
 ) -> Result<u64, TrialError> {
-    let config = Config::load_file(options.settings.as_deref())?;
     match options.family {
         FamilyName::Civic => {
-            Trial::new(options, worker::civic(&config.civic), civic::of_any_route, output, notes)?.run(input)
+            let settings = options.settings::<CivicSettings>()?;
+            Trial::new(options, worker::civic(), settings, civic::of_any_route, output, notes)?.run(input)
         }
     }
 }
@@ -228,17 +240,17 @@ where
 {
     fn new(
         options: &'a Options,
-        mut family: Family<O>,
+        family: Family<O>,
+        mut settings: FamilySettings<O::Settings>,
         read: Read<O::Event, R>,
         output: W,
         notes: &'a mut dyn Write,
     ) -> Result<Self, TrialError> {
         if let Some(allowance) = options.allowance {
-            family.settings.allowance = millis(allowance);
-            family.settings.tenant_allowance.clear();
+            settings.defaults.allowance = millis(allowance);
         }
         let schema = codec::newest(family.topic).ok_or(CodecError::NoSchema { subject: family.topic })?;
-        let partitions = Partitions::new(&family).ok_or(TrialError::NoTopic(family.topic))?;
+        let partitions = Partitions::new(&family, settings).ok_or(TrialError::NoTopic(family.topic))?;
         let printer = Printer::new(output, options.current);
         Ok(Self { options, read, schema, partitions, printer, notes, now: None, refused: 0 })
     }

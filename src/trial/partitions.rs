@@ -1,10 +1,11 @@
 //! The partitions of a family in memory.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use crate::event::{Millis, id};
 use crate::log::topics;
-use crate::stream::{Counts, Operator, Payload, Record, Step, Task};
+use crate::stream::{Counts, FamilySettings, Operator, Payload, Record, Step, Task};
 use crate::worker::Family;
 
 /// After so many records the tasks commit, which lets go of what an abort would need.
@@ -19,9 +20,10 @@ pub(super) struct Partitions<O: Operator> {
 
 impl<O: Operator> Partitions<O> {
     /// As many as the topic has; `None` if there is no such topic.
-    pub(super) fn new(family: &Family<O>) -> Option<Self> {
+    pub(super) fn new(family: &Family<O>, settings: FamilySettings<O::Settings>) -> Option<Self> {
         let count = topics::named(family.topic)?.partitions;
-        let tasks = (0..count).map(|partition| family.task(partition)).collect();
+        let settings = Arc::new(settings);
+        let tasks = (0..count).map(|partition| family.task(partition, Arc::clone(&settings))).collect();
         Some(Self { tasks, rows: Vec::new(), since_commit: 0 })
     }
 
@@ -52,12 +54,12 @@ impl<O: Operator> Partitions<O> {
         let Some((wake, partition)) = next.filter(|(wake, _)| *wake <= now) else { return false };
         let task = &self.tasks[partition];
         let (offset, append_time) = (task.offset(), wake.max(task.clock()));
-        let payload = Payload::Mark { settings_version: task.settings_version() };
+        let payload = Payload::Mark(Arc::clone(task.settings()));
         self.process(partition, &Record { offset, append_time, raw_key: None, raw_value: None, payload });
         true
     }
 
-    fn process(&mut self, partition: usize, record: &Record<'_, O::Event>) {
+    fn process(&mut self, partition: usize, record: &Record<'_, O>) {
         // There is room for any number of rows, so it is done at once.
         while self.tasks[partition].process(record, usize::MAX, &mut self.rows) == Step::Full {}
     }

@@ -77,7 +77,8 @@ where
                     committed.map_or(Offset::Beginning, Offset::Offset),
                 )
                 .map_err(WorkerError::kafka("taking partitions over"))?;
-            let task = self.family.task(partition);
+            // What is in force is known by the state, or else by the first mark.
+            let task = self.family.task(partition, self.book.at(0)?);
             let origin = Origin::of::<O>(&self.cluster, &self.changelog, partition);
             wanted.insert(partition, Wanted { task, committed, origin });
         }
@@ -91,6 +92,7 @@ where
         }
         if !wanted.is_empty() {
             let snapshots = self.snapshots.as_ref();
+            self.is_current = false;
             self.restorations.push(Restoration::begin(self.log, wanted, &self.changelog, snapshots)?);
         }
         Ok(())
@@ -100,7 +102,7 @@ where
     pub(super) fn restore(&mut self) -> Result<(), WorkerError> {
         let mut restored = Vec::new();
         for restoration in &mut self.restorations {
-            restored.extend(restoration.step()?);
+            restored.extend(restoration.step(&mut self.book)?);
         }
         self.restorations.retain(|restoration| !restoration.is_finished());
         for Restored { partition, task, committed } in restored {

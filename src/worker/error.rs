@@ -3,6 +3,7 @@
 use rdkafka::error::KafkaError;
 
 use crate::codec::CodecError;
+use crate::settings::SettingsError;
 use crate::stream::RestoreError;
 
 /// Why a worker had to let go of its partitions. It starts again from what is committed.
@@ -71,6 +72,9 @@ pub enum WorkerError {
         /// The group's offset.
         committed: i64,
     },
+    /// The settings can't be read or followed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The log is not the one that the state has folded.
     #[error(
         "{topic}/{partition} is not the log whose records up to offset {offset} have been folded: it was deleted and made \

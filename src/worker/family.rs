@@ -1,12 +1,15 @@
 //! A family: its topic, how its records are read, and the operator that folds them.
 
+use std::sync::Arc;
+
 use rdkafka::message::Message;
 
 use super::marks;
 use crate::codec::{self, CodecError};
-use crate::config::CivicConfig;
 use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, SlaMetric};
+use crate::log::Log;
 use crate::operators::sla::Sla;
+use crate::settings::{self, Book, CivicSettings, History, SettingsError};
 use crate::stream::{FamilySettings, Operator, Payload, Record, Task};
 
 /// Reads a value of a subject.
@@ -16,8 +19,8 @@ pub type Decode<E> = fn(&'static str, Option<&[u8]>) -> Result<E, CodecError>;
 pub struct Family<O: Operator> {
     /// The topic, and the subject of its values.
     pub topic: &'static str,
-    /// What its time is measured by.
-    pub settings: FamilySettings,
+    /// Reads its settings under a version (I4).
+    pub settings: settings::Read<O::Settings>,
     /// Makes the operator of a partition.
     pub operator: Box<dyn Fn() -> O + Send + Sync>,
     /// Reads a value.
@@ -25,21 +28,11 @@ pub struct Family<O: Operator> {
 }
 
 /// The family civic.
-pub fn civic(config: &CivicConfig) -> Family<Sla> {
-    let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    let operator = Sla {
-        default_due: millis(config.default_due),
-        grace: millis(config.grace),
-        memory: millis(config.duplicate_horizon),
-    };
+pub fn civic() -> Family<Sla> {
     Family {
         topic: "civic",
-        settings: FamilySettings {
-            allowance: millis(config.allowance),
-            tenant_allowance: config.tenant_allowance.iter().map(|(t, d)| (t.clone(), millis(*d))).collect(),
-            duplicate_horizon: millis(config.duplicate_horizon),
-        },
-        operator: Box::new(move || operator.clone()),
+        settings: History::family::<CivicSettings>,
+        operator: Box::new(Sla::default),
         decode: codec::decode,
     }
 }
@@ -50,28 +43,37 @@ impl<O: Operator> Family<O> {
         format!("changelog-{}", self.topic)
     }
 
-    /// An empty task for a partition.
-    pub fn task(&self, partition: i32) -> Task<O> {
-        Task::new((self.operator)(), self.settings.clone(), self.topic, partition, 0)
+    /// The versions of its settings.
+    pub fn book(&self, log: &Log) -> Result<Book<O::Settings>, SettingsError> {
+        Book::start(log, self.topic, self.settings)
     }
 
-    /// A record of the topic, as the engine sees it.
-    pub fn read<'m, M: Message>(&self, message: &'m M) -> Record<'m, O::Event> {
+    /// An empty task for a partition; `settings` are those before the first mark.
+    pub fn task(&self, partition: i32, settings: Arc<FamilySettings<O::Settings>>) -> Task<O> {
+        Task::new((self.operator)(), settings, self.topic, partition, 0)
+    }
+
+    /// A record of the topic, as the engine sees it. An error if it is a mark whose settings are not there.
+    pub fn read<'m, M: Message>(
+        &self,
+        message: &'m M,
+        book: &mut Book<O::Settings>,
+    ) -> Result<Record<'m, O>, SettingsError> {
         let payload = match marks::settings_version(message) {
-            Some(Ok(settings_version)) => Payload::Mark { settings_version },
+            Some(Ok(version)) => Payload::Mark(book.at(version)?),
             Some(Err(reason)) => Payload::Undecodable(reason),
             None => match (self.decode)(self.topic, message.payload()) {
                 Ok(event) => Payload::Event(event),
                 Err(error) => Payload::Undecodable(error.to_string()),
             },
         };
-        Record {
+        Ok(Record {
             offset: message.offset(),
             append_time: message.timestamp().to_millis().unwrap_or(i64::MIN),
             raw_key: message.key(),
             raw_value: message.payload(),
             payload,
-        }
+        })
     }
 }
 

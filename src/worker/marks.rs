@@ -45,17 +45,19 @@ impl Marks {
         Ok(Self { producer, topic: log.name(topic), appended: BTreeMap::new() })
     }
 
-    /// Appends a mark to each partition in which a timer is due by now. This machine's clock decides only
-    /// when to ask: what fires is decided by the mark's append time, and a mark that came too early is repeated.
-    pub fn append_due<O: Operator>(&mut self, partitions: &mut Partitions<O>) {
+    /// Appends a mark to each partition in which a timer is due by now, or in which the newest settings are not in force
+    /// yet. This machine's clock decides only when to ask: what fires is decided by the mark's append time, and a mark
+    /// that came too early is repeated.
+    pub fn append_due<O: Operator>(&mut self, partitions: &mut Partitions<O>, newest: i64) {
         // Serves delivery reports; a mark that was lost is appended again, for its timer is still due.
         self.producer.poll(Duration::ZERO);
         let now = Timestamp::now().as_millisecond();
         for (partition, owned) in partitions.iter_mut() {
             let is_rested = self.appended.get(&partition).is_none_or(|appended| appended.elapsed() >= REST);
-            if is_rested && owned.task.is_due(now) {
+            let in_force = owned.task.settings().version;
+            if is_rested && (in_force < newest || owned.task.is_due(now)) {
                 self.appended.insert(partition, Instant::now());
-                self.append(partition, owned.task.settings_version());
+                self.append(partition, newest.max(in_force));
             }
         }
     }

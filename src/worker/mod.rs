@@ -48,6 +48,7 @@ use transaction::Transaction;
 use crate::config::ProcessConfig;
 use crate::http::Readiness;
 use crate::log::Log;
+use crate::settings::Book;
 use crate::stream::{Operator, Outcome, Step};
 
 const GROUP: &str = "process";
@@ -116,6 +117,9 @@ struct Worker<'a, O: Operator> {
     topic: String,
     changelog: String,
     reporter: Reporter,
+    book: Book<O::Settings>,
+    /// All partitions have been under the newest settings since the last of them was taken over.
+    is_current: bool,
     /// A record that made more rows due than a transaction takes: it goes on after the commit.
     unfinished: Option<OwnedMessage>,
     rows: Vec<O::Row>,
@@ -169,6 +173,8 @@ where
             topic,
             changelog: log.name(&family.changelog()),
             reporter: Reporter::new(),
+            book: family.book(log)?,
+            is_current: false,
             unfinished: None,
             rows: Vec::new(),
             outcomes: Outcomes::default(),
@@ -211,14 +217,17 @@ where
             if self.is_commit_due() {
                 self.commit()?;
             }
-            self.marks.append_due(&mut self.partitions);
+            let newest = self.book.newest()?;
+            self.marks.append_due(&mut self.partitions, newest);
+            self.is_current |=
+                self.partitions.iter().all(|(_, owned)| owned.task.settings().version >= newest);
             if self.saved_at.elapsed() >= self.config.snapshot_interval {
                 self.save(None);
             }
             let state = if self.failures >= FAILURES {
                 (false, "one transaction after the other fails: see the log")
-            } else if !self.has_joined || !self.restorations.is_empty() {
-                (false, "waiting for partitions, or restoring their state")
+            } else if !self.has_joined || !self.restorations.is_empty() || !self.is_current {
+                (false, "waiting for partitions, or bringing them to their state and settings")
             } else if self.partitions.is_empty() {
                 (true, "spare: the others have all partitions")
             } else {
@@ -247,9 +256,9 @@ where
             let Some(polled) = self.consumer.poll(wait) else { break };
             match polled {
                 Ok(message) => {
-                    let Self { family, partitions, transaction, rows, outcomes, config, .. } = self;
+                    let Self { family, partitions, transaction, rows, outcomes, config, book, .. } = self;
                     let room = config.commit_outputs.saturating_sub(transaction.outputs).max(1);
-                    if fold(&message, family, partitions, room, rows, outcomes) {
+                    if fold(&message, family, book, partitions, room, rows, outcomes)? {
                         self.unfinished = Some(message.detach());
                     }
                     send(message.partition(), rows, transaction)?;
@@ -284,8 +293,8 @@ where
 
     /// Goes on with a record that was not finished; `true` if it still is not.
     fn fold(&mut self, message: &OwnedMessage) -> Result<bool, WorkerError> {
-        let Self { family, partitions, transaction, rows, outcomes, config, .. } = self;
-        let is_unfinished = fold(message, family, partitions, config.commit_outputs, rows, outcomes);
+        let Self { family, partitions, transaction, rows, outcomes, config, book, .. } = self;
+        let is_unfinished = fold(message, family, book, partitions, config.commit_outputs, rows, outcomes)?;
         send(message.partition(), rows, transaction)?;
         Ok(is_unfinished)
     }
@@ -295,29 +304,31 @@ where
 fn fold<O, M>(
     message: &M,
     family: &Family<O>,
+    book: &mut Book<O::Settings>,
     partitions: &mut Partitions<O>,
     room: usize,
     rows: &mut Vec<O::Row>,
     outcomes: &mut Outcomes,
-) -> bool
+) -> Result<bool, WorkerError>
 where
     O: Operator,
     M: Message,
 {
     // A record of a partition that was just handed over may still be in the queue: its new owner folds it.
-    let Some(owned) = partitions.get_mut(message.partition()) else { return false };
+    let Some(owned) = partitions.get_mut(message.partition()) else { return Ok(false) };
     // A seek that met the client still looking for where to begin may be lost: what has been folded is not folded again.
     if message.offset() < owned.task.offset() {
-        return false;
+        return Ok(false);
     }
+    let record = family.read(message, book)?;
     owned.is_dirty = true;
-    match owned.task.process(&family.read(message), room, rows) {
+    Ok(match owned.task.process(&record, room, rows) {
         Step::Done(outcome) => {
             outcomes.add(outcome);
             false
         }
         Step::Full => true,
-    }
+    })
 }
 
 fn send<R: OutputRow>(

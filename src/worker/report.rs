@@ -90,7 +90,7 @@ impl Reporter {
                 operator: O::NAME.to_owned(),
                 offset: owned.task.offset(),
                 clock: owned.task.clock(),
-                settings_version: owned.task.settings_version(),
+                settings_version: owned.task.settings().version,
                 outputs,
             };
             transaction.send_row(&row, partition)?;

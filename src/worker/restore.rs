@@ -16,6 +16,7 @@ use super::snapshot::{Origin, Snapshots};
 use super::{COORDINATOR, WorkerError};
 use crate::log::Log;
 use crate::log::lag::Quiet;
+use crate::settings::Book;
 use crate::stream::{Operator, Restore, Task};
 
 /// How long a step may keep the worker from its other partitions.
@@ -113,7 +114,7 @@ impl<O: Operator> Restoration<O> {
     }
 
     /// Reads on for a moment; returns the partitions that have come to their end.
-    pub fn step(&mut self) -> Result<Vec<Restored<O>>, WorkerError> {
+    pub fn step(&mut self, book: &mut Book<O::Settings>) -> Result<Vec<Restored<O>>, WorkerError> {
         if !self.is_reading && !self.begin_reading()? {
             return Ok(Vec::new());
         }
@@ -133,7 +134,7 @@ impl<O: Operator> Restoration<O> {
                 }
                 Err(KafkaError::PartitionEOF(partition)) => {
                     if let Some(restoring) = self.restoring.remove(&partition) {
-                        restored.push(self.finish(partition, restoring)?);
+                        restored.push(self.finish(partition, restoring, book)?);
                     }
                 }
                 Err(source) => return Err(WorkerError::Kafka { action: "reading a changelog", source }),
@@ -166,10 +167,16 @@ impl<O: Operator> Restoration<O> {
         Ok(true)
     }
 
-    fn finish(&self, partition: i32, restoring: Restoring<O>) -> Result<Restored<O>, WorkerError> {
+    fn finish(
+        &self,
+        partition: i32,
+        restoring: Restoring<O>,
+        book: &mut Book<O::Settings>,
+    ) -> Result<Restored<O>, WorkerError> {
         let Restoring { restore, committed, records, began, .. } = restoring;
         let changelog = self.changelog.clone();
-        let task = restore.finish().map_err(WorkerError::restore(&changelog, partition))?;
+        let settings = |version| book.at(version).map_err(|error| error.to_string());
+        let task = restore.finish(settings).map_err(WorkerError::restore(&changelog, partition))?;
         // Both were written by the same transactions.
         if let Some(committed) = committed.filter(|committed| *committed != task.offset()) {
             return Err(WorkerError::Disagreement { changelog, partition, offset: task.offset(), committed });

@@ -195,6 +195,8 @@ impl Hashed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::operators::sla::Sla;
     use crate::stream::FamilySettings;
@@ -209,7 +211,7 @@ mod tests {
     fn copy() -> (tempfile::TempDir, Snapshots, Vec<u8>) {
         let folder = tempfile::tempdir().unwrap();
         let snapshots = Snapshots::new(folder.path());
-        let task = Task::new(Sla::default(), FamilySettings::default(), "civic", 1, 0);
+        let task = Task::new(Sla::default(), Arc::new(FamilySettings::default()), "civic", 1, 0);
         snapshots.write(&origin(), END, &task).unwrap();
         let bytes = fs::read(snapshots.path(&origin())).unwrap();
         (folder, snapshots, bytes)
@@ -228,7 +230,7 @@ mod tests {
         let (_folder, snapshots, _) = copy();
         let snapshot = snapshots.read(&origin(), END).unwrap();
         assert_eq!(snapshot.changelog_end, END);
-        let task = Task::new(Sla::default(), FamilySettings::default(), "civic", 1, 0);
+        let task = Task::new(Sla::default(), Arc::new(FamilySettings::default()), "civic", 1, 0);
         let mut cells = Vec::new();
         task.snapshot::<()>(&mut |key, value| {
             cells.push((key.to_vec(), value.unwrap_or_default().to_vec()));

@@ -1,18 +1,22 @@
 //! Any fold in pieces gives what it gives in one go (I2), whatever is committed, taken back or restored in between (I5).
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tidewatch::event::Millis;
 use tidewatch::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, issue_id};
 use tidewatch::event::derived;
-use tidewatch::operators::sla::Sla;
-use tidewatch::stream::{FamilySettings, Operator, Payload, Record, Step, TestDriver};
+use tidewatch::operators::sla::{Sla, SlaSettings};
+use tidewatch::stream::{FamilySettings, Operator, Payload, Record, Step, TenantSettings, TestDriver};
+use uuid::Uuid;
 
 use crate::kit::{Alarms, Plan, TestEvent, bytes};
 use crate::properties::{self, Naming, family, log, times};
 
 /// A record of the log: its key, its append time, what it says.
-type Entry<E> = (String, Millis, Payload<E>);
+type Entry<O> = (String, Millis, Payload<O>);
 
 /// What is done between records.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +53,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
 /// One step with the next record, or the one that is not finished.
 fn step<O: Operator>(
     driver: &mut TestDriver<O>,
-    log: &[Entry<O::Event>],
+    log: &[Entry<O>],
     room: usize,
     rows: &mut Vec<O::Row>,
 ) -> bool
@@ -59,6 +63,7 @@ where
     let offset = driver.task().offset();
     let Some((key, append_time, payload)) = log.get(offset as usize) else { return false };
     let raw_key = (!key.is_empty()).then_some(key.as_bytes());
+    driver.learn(payload);
     let payload = payload.clone();
     let record = Record { offset, append_time: *append_time, raw_key, raw_value: None, payload };
     let mut emitted = Vec::new();
@@ -69,7 +74,7 @@ where
 }
 
 /// In one go, without a commit.
-fn whole<O: Operator>(make: &dyn Fn() -> TestDriver<O>, log: &[Entry<O::Event>]) -> Vec<O::Row>
+fn whole<O: Operator>(make: &dyn Fn() -> TestDriver<O>, log: &[Entry<O>]) -> Vec<O::Row>
 where
     O::Event: Clone,
 {
@@ -81,7 +86,7 @@ where
 /// With what `actions` say; rows count when they are committed.
 fn pieces<O: Operator>(
     make: &dyn Fn() -> TestDriver<O>,
-    log: &[Entry<O::Event>],
+    log: &[Entry<O>],
     actions: &[Action],
 ) -> Result<Vec<O::Row>, TestCaseError>
 where
@@ -127,7 +132,7 @@ where
     while step(&mut driver, log, usize::MAX, &mut pending) {}
     committed.append(&mut pending);
     let counts = driver.task().totals().records;
-    let data = log.iter().filter(|(.., payload)| !matches!(payload, Payload::Mark { .. })).count();
+    let data = log.iter().filter(|(.., payload)| !matches!(payload, Payload::Mark(_))).count();
     let outcomes = counts.folded + counts.duplicate + counts.late + counts.dead_lettered;
     prop_assert_eq!((counts.read, outcomes), (data as u64, data as u64), "nothing vanishes (I7)");
     Ok(committed)
@@ -136,7 +141,7 @@ where
 /// Both ways, row by row.
 fn compare<O: Operator>(
     make: &dyn Fn() -> TestDriver<O>,
-    log: &[Entry<O::Event>],
+    log: &[Entry<O>],
     actions: &[Action],
     bytes: fn(&O::Row) -> String,
 ) -> Result<(), TestCaseError>
@@ -153,8 +158,14 @@ where
 }
 
 /// The log of the properties, and a mark at the end that finalises all.
-fn entries(steps: &[properties::Step]) -> Vec<Entry<TestEvent>> {
-    let mark = |append: Millis| (String::new(), append, Payload::Mark { settings_version: append / 1000 });
+fn entries<O>(steps: &[properties::Step], settings: &FamilySettings<()>) -> Vec<Entry<O>>
+where
+    O: Operator<Event = TestEvent, Settings = ()>,
+{
+    let mark = |append: Millis| {
+        let settings = FamilySettings { version: append / 1000, ..settings.clone() };
+        (String::new(), append, Payload::Mark(Arc::new(settings)))
+    };
     let entry = |step: &properties::Step| match step {
         properties::Step::Mark(append) => mark(*append),
         properties::Step::Record(input) => {
@@ -173,7 +184,7 @@ proptest! {
         actions in actions(),
     ) {
         let make = move || Plan::fixed(size, advance, 30).driver(family(times));
-        compare(&make, &entries(&steps), &actions, bytes)?;
+        compare(&make, &entries(&steps, &family(times)), &actions, bytes)?;
     }
 
     #[test]
@@ -185,13 +196,13 @@ proptest! {
         actions in actions(),
     ) {
         let make = move || Plan::session(gap, maximum, 200).driver(family(times));
-        compare(&make, &entries(&steps), &actions, bytes)?;
+        compare(&make, &entries(&steps, &family(times)), &actions, bytes)?;
     }
 
     #[test]
     fn i2_timers_in_pieces(times in times(), steps in log(Naming::Mixed, 60), actions in actions()) {
         let make = move || TestDriver::new(|| Alarms, family(times));
-        compare(&make, &entries(&steps), &actions, bytes)?;
+        compare(&make, &entries(&steps, &family(times)), &actions, bytes)?;
     }
 
     #[test]
@@ -201,10 +212,9 @@ proptest! {
         log in civic_log(),
         actions in actions(),
     ) {
+        let log = log.into_iter().map(|step| civic_entry(step, allowance, horizon)).collect::<Vec<_>>();
         let make = move || {
-            let sla = Sla { default_due: 50, grace: 40, memory: 60 };
-            let settings = FamilySettings { allowance, duplicate_horizon: horizon, ..FamilySettings::default() };
-            TestDriver::new(move || sla.clone(), settings)
+            TestDriver::new(|| Sla { memory: 60 }, sla_settings(0, allowance, horizon, 50, 40))
         };
         compare(&make, &log, &actions, civic_bytes)?;
     }
@@ -212,7 +222,7 @@ proptest! {
     #[test]
     fn i2_the_same_log_gives_the_same_rows(times in times(), steps in log(Naming::Mixed, 60)) {
         let make = move || Plan::session(10, Some(40), 30).driver(family(times));
-        let rows = || whole(&make, &entries(&steps)).iter().map(bytes).collect::<Vec<_>>();
+        let rows = || whole(&make, &entries(&steps, &family(times))).iter().map(bytes).collect::<Vec<_>>();
         prop_assert_eq!(rows(), rows());
     }
 
@@ -220,18 +230,113 @@ proptest! {
     fn i4_what_is_in_force_never_falls(versions in vec(0_i64..50, 1..30)) {
         let mut driver = TestDriver::new(|| Alarms, FamilySettings::default());
         for (index, version) in versions.iter().enumerate() {
-            let payload = Payload::Mark { settings_version: *version };
-            driver.append_payload(None, index as Millis, payload);
+            let settings = FamilySettings { version: *version, ..FamilySettings::default() };
+            driver.change_settings(index as Millis, settings);
             let highest = versions[..=index].iter().max().copied();
-            prop_assert_eq!(Some(driver.task().settings_version()), highest);
+            prop_assert_eq!(Some(driver.task().settings().version), highest);
         }
         prop_assert_eq!(driver.task().totals().marks, versions.len() as u64);
         prop_assert_eq!(driver.task().totals().records.read, 0, "marks are no data");
     }
 }
 
-/// Reports and changes of their status in two areas, with repeats, and marks.
-fn civic_log() -> impl Strategy<Value = Vec<Entry<CivicEvent>>> {
+/// What holds: of each row the last version, without the retracted, and without what tells versions apart.
+fn current(rows: Vec<derived::Row>) -> BTreeMap<Uuid, String> {
+    let mut last = BTreeMap::new();
+    for mut row in rows {
+        let (derived::Row::Incident(derived::Incident { meta, .. })
+        | derived::Row::SlaMetric(derived::SlaMetric { meta, .. })) = &mut row
+        else {
+            continue;
+        };
+        (meta.version, meta.settings_version) = (0, 0);
+        // It grows with each record, also with one that changes nothing else; rows that follow show what there is then.
+        meta.evidence = derived::Evidence { count: 0, first: Vec::new(), last: Vec::new() };
+        let (id, is_retracted) = (meta.id, meta.retracted);
+        last.insert(id, (!is_retracted).then(|| format!("{row:?}")));
+    }
+    last.into_iter().filter_map(|(id, row)| Some((id, row?))).collect()
+}
+
+proptest! {
+    /// Settings that change in the midst of a life leave what they would have made of it from its beginning.
+    #[test]
+    fn i4_a_change_of_settings_leaves_what_a_fresh_fold_gives(
+        allowance in prop_oneof![Just(0_i64), Just(20_i64)],
+        (before, after) in (1_i64..80, 1_i64..80),
+        log in civic_log(),
+        place in 0_usize..50,
+    ) {
+        // Nothing becomes final meanwhile.
+        let settings = |version, due| sla_settings(version, allowance, 100_000, due, 10_000_000);
+        let places = [place / 2, place];
+        // At each place a mark, which may bring a due time into force.
+        let fold = |first: Millis, changes: [Option<Millis>; 2]| {
+            let mut driver = TestDriver::new(Sla::default, settings(0, first));
+            let mut marks = places.into_iter().zip((1..).zip(changes)).collect::<Vec<_>>();
+            let mut pass = |driver: &mut TestDriver<Sla>, index: usize| {
+                while marks.first().is_some_and(|(place, _)| *place <= index) {
+                    let (_, (version, due)) = marks.remove(0);
+                    let clock = driver.task().clock().max(1_000_000);
+                    match due {
+                        Some(due) => driver.change_settings(clock, settings(version, due)),
+                        None => driver.mark(clock),
+                    }
+                }
+            };
+            for (index, step) in log.iter().enumerate() {
+                pass(&mut driver, index);
+                match step.clone() {
+                    CivicStep::Mark(append, ..) => driver.mark(append),
+                    CivicStep::Event(append, event) => drop(driver.append(&event.record_key(), append, event)),
+                }
+            }
+            pass(&mut driver, usize::MAX);
+            driver.mark(2_100_000);
+            current(driver.take())
+        };
+        let fresh = fold(after, [None, None]);
+        prop_assert_eq!(&fold(before, [None, Some(after)]), &fresh);
+        prop_assert_eq!(&fold(after, [Some(before), Some(after)]), &fresh, "there and back");
+    }
+}
+
+/// Settings of both tenants, whose due times differ.
+fn sla_settings(
+    version: i64,
+    allowance: Millis,
+    horizon: Millis,
+    due: Millis,
+    grace: Millis,
+) -> FamilySettings<SlaSettings> {
+    let of = |default_due| TenantSettings { allowance, operator: SlaSettings { default_due, grace } };
+    // The other tenant has no default now and then.
+    let other = of((due % 4 != 0).then_some(due / 2));
+    let tenants = [("u".to_owned(), other)].into();
+    FamilySettings { version, duplicate_horizon: horizon, defaults: of(Some(due)), tenants }
+}
+
+/// What is to become a record.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are few")]
+enum CivicStep {
+    /// A mark: append time, and the default due time and the grace that it brings into force.
+    Mark(Millis, Millis, Millis),
+    Event(Millis, CivicEvent),
+}
+
+fn civic_entry(step: CivicStep, allowance: Millis, horizon: Millis) -> Entry<Sla> {
+    match step {
+        CivicStep::Mark(append, due, grace) => {
+            let settings = sla_settings(append / 10, allowance, horizon, due, grace);
+            (String::new(), append, Payload::Mark(Arc::new(settings)))
+        }
+        CivicStep::Event(append, event) => (event.record_key(), append, Payload::Event(event)),
+    }
+}
+
+/// Reports and changes of their status in areas of two tenants, with repeats, and marks that change the settings.
+fn civic_log() -> impl Strategy<Value = Vec<CivicStep>> {
     let status = prop_oneof![
         Just(IssueStatus::Open),
         Just(IssueStatus::InProgress),
@@ -244,25 +349,30 @@ fn civic_log() -> impl Strategy<Value = Vec<Entry<CivicEvent>>> {
     let raw = (0_u8..10, 0_u8..6, step, offset, due, status, 0_u8..40);
     vec(raw, 1..50).prop_map(|raws| {
         let mut append = 1_000_000;
-        let mut log: Vec<Entry<CivicEvent>> = Vec::new();
+        let mut log = Vec::new();
         for (kind, report, step, offset, due, status, change) in raws {
             append += step;
             let (area, id) = (["x", "y"][usize::from(report % 2)], format!("r{report}"));
+            let tenant = ["t", "u"][usize::from(report % 3 == 0)];
             let (event_id, body) = match kind {
                 0 => {
-                    log.push((String::new(), append, Payload::Mark { settings_version: append / 1000 }));
+                    log.push(CivicStep::Mark(
+                        append,
+                        Millis::from(change) * 3,
+                        20 + Millis::from(report) * 10,
+                    ));
                     continue;
                 }
                 1..5 => (id, Body::ReportSubmitted(submitted(area, due.map(|due| append + due)))),
                 _ => {
-                    let issue_id = issue_id("t", area, &id);
+                    let issue_id = issue_id(tenant, area, &id);
                     (format!("c{change}"), Body::IssueStatusChanged(IssueStatusChanged { issue_id, status }))
                 }
             };
-            let event = CivicEvent { tenant: "t".into(), event_id, occurred_at: append + offset, body };
-            log.push((event.record_key(), append, Payload::Event(event)));
+            let event = CivicEvent { tenant: tenant.into(), event_id, occurred_at: append + offset, body };
+            log.push(CivicStep::Event(append, event));
         }
-        log.push((String::new(), 2_000_000, Payload::Mark { settings_version: 5000 }));
+        log.push(CivicStep::Mark(2_000_000, 50, 40));
         log
     })
 }

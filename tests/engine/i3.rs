@@ -47,9 +47,7 @@ fn stalled() -> Log {
 }
 
 fn driver() -> TestDriver<Windowed<Tallies>> {
-    let settings =
-        FamilySettings { allowance: 10_000, duplicate_horizon: 24 * HOUR, ..FamilySettings::default() };
-    Plan::fixed(10 * MINUTE, 10 * MINUTE, HOUR).driver(settings)
+    Plan::fixed(10 * MINUTE, 10 * MINUTE, HOUR).driver(FamilySettings::new(10_000, 24 * HOUR))
 }
 
 /// Outputs of some keys, in the order of each key's.

@@ -178,7 +178,7 @@ impl Plan {
         Windowed { aggregate: Tallies, kind, grace, emission }
     }
 
-    pub fn driver(self, settings: FamilySettings) -> TestDriver<Windowed<Tallies>> {
+    pub fn driver(self, settings: FamilySettings<()>) -> TestDriver<Windowed<Tallies>> {
         TestDriver::new(move || self.operator(), settings)
     }
 }
@@ -200,6 +200,7 @@ impl Operator for Alarms {
     type Name = i64;
     type Entry = Alarm;
     type Timer = i64;
+    type Settings = ();
     type Row = Row;
 
     const NAME: &'static str = "alarms";

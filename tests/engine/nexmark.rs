@@ -64,6 +64,7 @@ impl Operator for SomeBids {
     type Name = ();
     type Entry = ();
     type Timer = ();
+    type Settings = ();
     type Row = Row;
 
     const NAME: &'static str = "some-bids";
@@ -94,6 +95,7 @@ impl Operator for Sales {
     type Name = i64;
     type Entry = Side;
     type Timer = ();
+    type Settings = ();
     type Row = Row;
 
     const NAME: &'static str = "sales";
@@ -165,7 +167,7 @@ fn highest(size: Millis, allowance: Millis) -> TestDriver<Windowed<HighestBids>>
         grace: 0,
         emission: Emission::OnClose,
     };
-    TestDriver::new(operator, FamilySettings { allowance, ..FamilySettings::default() })
+    TestDriver::new(operator, FamilySettings::new(allowance, 0))
 }
 
 /// All of them, by event time.

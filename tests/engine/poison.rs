@@ -11,9 +11,7 @@ use crate::kit::{Alarms, Fault, Row, TestEvent, bytes};
 use crate::model::{Act, Who};
 
 fn driver() -> TestDriver<Alarms> {
-    let settings =
-        FamilySettings { allowance: 10, duplicate_horizon: 1_000_000, ..FamilySettings::default() };
-    TestDriver::new(|| Alarms, settings)
+    TestDriver::new(|| Alarms, FamilySettings::new(10, 1_000_000))
 }
 
 fn event(id: &str, time: Millis, act: Act, fault: Option<Fault>) -> TestEvent {

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tidewatch::event::Millis;
-use tidewatch::stream::{FamilySettings, Operator, TestDriver};
+use tidewatch::stream::{FamilySettings, Operator, TenantSettings, TestDriver};
 
 use crate::kit::{Alarms, Plan, Row, TestEvent, by_key};
 use crate::model::{Act, Fate, Input, Kind, Model, Settings, Who};
@@ -134,9 +134,9 @@ pub fn times() -> impl Strategy<Value = (Millis, Millis, Millis)> {
     (allowance(), allowance(), prop_oneof![Just(30_i64), Just(300_i64), Just(1_000_000_000_i64)])
 }
 
-pub fn family((a, b, horizon): (Millis, Millis, Millis)) -> FamilySettings {
-    let tenant_allowance = [("b".to_owned(), b)].into();
-    FamilySettings { allowance: a, tenant_allowance, duplicate_horizon: horizon }
+pub fn family<S: Default>((a, b, horizon): (Millis, Millis, Millis)) -> FamilySettings<S> {
+    let b = TenantSettings { allowance: b, operator: S::default() };
+    FamilySettings { tenants: [("b".to_owned(), b)].into(), ..FamilySettings::new(a, horizon) }
 }
 
 /// Feeds both, and compares what comes out with each record; at the end much silence passes, so that all is finalised.

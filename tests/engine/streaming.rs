@@ -156,8 +156,8 @@ fn finals(outputs: &[Output]) -> impl Iterator<Item = (&str, Millis, Millis, i64
     })
 }
 
-fn settings(allowance: Millis) -> FamilySettings {
-    FamilySettings { allowance, ..FamilySettings::default() }
+fn settings(allowance: Millis) -> FamilySettings<()> {
+    FamilySettings::new(allowance, 0)
 }
 
 #[test]

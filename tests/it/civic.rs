@@ -44,7 +44,7 @@ async fn i3_a_breach_fires_in_silence_and_is_corrected() {
     let breach = eventually("the breach", async || incident(&all, &issue).await).await;
     insta::assert_json_snapshot!("incident", breach, {
         ".id" => "[id]", ".version" => "[version]", ".subject" => "[issue]", ".started_at" => "[due]",
-        ".evidence_first[0].offset" => "[offset]", ".evidence_first[0].event_id" => "[event]",
+        ".settings_version" => "[settings]", ".evidence_first[0].offset" => "[offset]", ".evidence_first[0].event_id" => "[event]",
     });
     assert_eq!(
         breach["started_at"].as_str().unwrap().parse::<Timestamp>().unwrap().as_millisecond(),

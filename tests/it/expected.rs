@@ -24,13 +24,14 @@ pub fn rows(system: &System) -> Vec<Row> {
 
 /// As [`rows`]; and what each partition's fold has met.
 pub fn fold(system: &System) -> (Vec<Row>, BTreeMap<i32, Totals>) {
-    let family = worker::civic(&system.config.civic);
+    let family = worker::civic();
+    let mut book = family.book(&system.log).unwrap();
     let committed = system.committed(&worker::group(family.topic), family.topic);
     let (mut rows, mut totals) = (Vec::new(), BTreeMap::new());
     for (partition, messages) in system.read_committed(family.topic) {
-        let mut task = family.task(partition);
+        let mut task = family.task(partition, book.at(0).unwrap());
         for message in messages.iter().filter(|message| message.offset() < committed[&partition]) {
-            task.process(&family.read(message), usize::MAX, &mut rows);
+            task.process(&family.read(message, &mut book).unwrap(), usize::MAX, &mut rows);
         }
         totals.insert(partition, task.totals());
     }

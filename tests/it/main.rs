@@ -14,5 +14,6 @@ mod odd;
 mod operation;
 mod proxy;
 mod restore;
+mod settings;
 mod system;
 mod trial;

@@ -74,15 +74,15 @@ async fn i7_what_is_too_large_becomes_a_dead_letter() {
     let topic = system.log.name("civic");
     let (zeros, noise) = (vec![0_u8; 5_000_000], "0123456789abcdef".repeat(40_000));
     let large = FutureRecord::to(&topic).key("boston/x").payload(&zeros).partition(PARTITION);
-    producer.send(large, Duration::from_secs(10)).await.unwrap();
+    let large = producer.send(large, Duration::from_secs(10)).await.unwrap().offset;
     let (key, value) = (format!("boston/{noise}"), report("boston", "e1"));
     let long = FutureRecord::to(&topic).key(&key).payload(&value).partition(PARTITION);
-    producer.send(long, Duration::from_secs(10)).await.unwrap();
+    let long = producer.send(long, Duration::from_secs(10)).await.unwrap().offset;
     send(&system, 101, 400);
     settled(&system).await;
     let letters = dead_letters(&system, 2).await;
     let of = |offset| letters.iter().find(|letter| (letter.partition, letter.offset) == (PARTITION, offset));
-    let (large, long) = (of(0).unwrap(), of(1).unwrap());
+    let (large, long) = (of(large).unwrap(), of(long).unwrap());
     assert_eq!(large.record_value.as_ref().unwrap().len(), 1024 * 1024);
     assert!(large.message.contains("5000000 bytes, 1048576 are kept"), "{}", large.message);
     assert!(long.message.contains("its key has 640007 bytes"), "{}", long.message);

@@ -18,6 +18,7 @@ use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::topic_partition_list::Offset;
 use tidewatch::config::Config;
 use tidewatch::log::{Log, lag, topics};
+use tidewatch::settings::{self, FamilyKind};
 use tidewatch::{sink, worker};
 use tidewatch_local::{Stack, StackOptions};
 
@@ -81,12 +82,11 @@ impl System {
             clickhouse.url = "{clickhouse}"
             clickhouse.database = "{name}"
             sink.batch_age = "100ms"
-            civic.tenant_allowance = {{ boston = "0s" }}
             {settings}
             [[api_keys]]
             key = "{KEY}"
             tenant = "boston"
-            scopes = ["ingest", "read"]
+            scopes = ["ingest", "read", "admin"]
             [[api_keys]]
             key = "{OTHER_KEY}"
             tenant = "salem"
@@ -102,7 +102,22 @@ impl System {
         let log = Log::new(&config.kafka);
         topics::create(&log).await.unwrap();
         sink::migrate(&config.clickhouse).await.unwrap();
-        Self { config, log, file, folder }
+        let system = Self { config, log, file, folder };
+        tokio::task::block_in_place(|| settings::create(&system.log)).unwrap();
+        system.set(Some("boston"), serde_json::json!({"allowance": "0s"}));
+        system
+    }
+
+    /// Sets what is set of the family civic, for a tenant or for all; the version.
+    pub fn set(&self, tenant: Option<&str>, document: serde_json::Value) -> i64 {
+        let (family, document) =
+            (FamilyKind::named("civic").unwrap(), serde_json::from_value(document).unwrap());
+        tokio::task::block_in_place(|| settings::append(&self.log, family, tenant, None, &document)).unwrap()
+    }
+
+    /// The file of its settings.
+    pub fn file(&self) -> &str {
+        self.file.to_str().unwrap()
     }
 
     /// A folder of the test's own.
@@ -332,6 +347,22 @@ impl Process {
 
     pub async fn post(&self, key: &str, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
         let request = reqwest::Client::new().post(format!("{}{path}", self.url)).bearer_auth(key).json(body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    pub async fn put(
+        &self,
+        key: &str,
+        path: &str,
+        if_match: Option<&str>,
+        body: &serde_json::Value,
+    ) -> (u16, serde_json::Value) {
+        let mut request =
+            reqwest::Client::new().put(format!("{}{path}", self.url)).bearer_auth(key).json(body);
+        if let Some(version) = if_match {
+            request = request.header("if-match", version);
+        }
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap())
     }

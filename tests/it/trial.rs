@@ -243,8 +243,8 @@ fn what_cannot_be_run_says_why() {
     };
     let (misspelt, wrong) = (settings("civic.alowance = \"1h\""), settings("civic.grace = \"soon\""));
     for (arguments, parts) in [
-        (&["--settings", &misspelt, "-"][..], &["`alowance`", "`allowance`", "`civic`"][..]),
-        (&["--settings", &wrong, "-"], &["civic.grace", "\"soon\"", "30d"]),
+        (&["--settings", &misspelt, "-"][..], &["`alowance`", "`allowance`", "expected"][..]),
+        (&["--settings", &wrong, "-"], &["grace: ", "\"soon\"", "30d"]),
         (&["--settings", "nowhere.toml", "-"], &["nowhere.toml"]),
         (&["nowhere.ndjson"], &["can't read nowhere.ndjson"]),
         (&["."], &["can't read .: "]),

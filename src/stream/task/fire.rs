@@ -119,26 +119,31 @@ impl<O: Operator> Task<O> {
             rows.truncate(emitted);
             self.state.put_timer(key, timer, None);
             self.progress.totals.poisoned_timers += 1;
-            let cause = match rejection {
-                Rejection::Refused { reason, message } => format!("{reason}: {message}"),
-                Rejection::Late => "late".to_owned(),
-            };
-            let name = self.state.cells[key].name.clone();
-            let letter = DeadLetter {
-                topic: self.position.topic.clone(),
-                partition: self.position.partition,
-                offset: self.position.offset,
-                append_time: self.position.append_time,
-                tenant: Some(tenant_of(&name).to_owned()),
-                event_id: None,
-                reason: "poison_timer".to_owned(),
-                message: shortened(&format!("timer {timer:?}, due {due}, of key {name}: {cause}")),
-                record_key: Some(name.as_bytes().to_vec()),
-                record_value: None,
-            };
-            rows.push(letter.into());
+            let what = format!("timer {timer:?}, due {due}");
+            rows.push(self.poisoned(key, "poison_timer", &what, rejection).into());
         }
         self.state.keep_since(savepoint);
+    }
+
+    /// The dead letter of what failed under a key without a record of its own.
+    pub(super) fn poisoned(&self, key: usize, reason: &str, what: &str, rejection: Rejection) -> DeadLetter {
+        let cause = match rejection {
+            Rejection::Refused { reason, message } => format!("{reason}: {message}"),
+            Rejection::Late => "late".to_owned(),
+        };
+        let name = &self.state.cells[key].name;
+        DeadLetter {
+            topic: self.position.topic.clone(),
+            partition: self.position.partition,
+            offset: self.position.offset,
+            append_time: self.position.append_time,
+            tenant: Some(tenant_of(name).to_owned()),
+            event_id: None,
+            reason: reason.to_owned(),
+            message: shortened(&format!("{what}, of key {name}: {cause}")),
+            record_key: Some(name.as_bytes().to_vec()),
+            record_value: None,
+        }
     }
 
     /// An entry of the wake queue has surfaced: when its key is due next.

@@ -11,12 +11,12 @@ use crate::stream::duplicates::{Sequence, fingerprint};
 use crate::stream::operator::{Context, ENTRY_LIMIT, KEY_LIMIT, Operator, Rejection};
 use crate::stream::record::Record;
 use crate::stream::state::{Change, Head, tenant_of};
-use crate::stream::time::{FamilySettings, KeyTime};
+use crate::stream::time::{FUTURE_LIMIT, KeyTime};
 
 impl<O: Operator> Task<O> {
     pub(super) fn fold(
         &mut self,
-        record: &Record<'_, O::Event>,
+        record: &Record<'_, O>,
         event: &O::Event,
         end: usize,
         rows: &mut Vec<O::Row>,
@@ -70,8 +70,9 @@ impl<O: Operator> Task<O> {
     ) -> Result<(), Rejection> {
         let savepoint = self.state.savepoint();
         let allowance = self.allowance(key);
-        let Self { operator, position, state, .. } = self;
-        let mut context = Context { position, state, key, allowance, rows };
+        let Self { operator, position, state, settings, .. } = self;
+        let settings = &settings.of(&state.cells[key].name).operator;
+        let mut context = Context { position, state, key, allowance, settings, rows };
         // Whatever a panic leaves half done is undone by the journal.
         let called = catch_unwind(AssertUnwindSafe(|| call(operator, &mut context)));
         called.unwrap_or_else(|cause| Err(refuse("poison", panic_message(&*cause))))?;
@@ -91,12 +92,12 @@ impl<O: Operator> Task<O> {
     /// Under which key a record is folded, with that key's time brought forward; `None` if it has been seen before.
     fn recognise(
         &mut self,
-        record: &Record<'_, O::Event>,
+        record: &Record<'_, O>,
         event: &O::Event,
     ) -> Result<Option<Recognised>, Rejection> {
         let (event_time, append_time) = (event.event_time(), record.append_time);
         let ahead = event_time.saturating_sub(append_time);
-        if ahead > FamilySettings::FUTURE_LIMIT {
+        if ahead > FUTURE_LIMIT {
             let message = format!("its time is {ahead} ms ahead of its append time");
             return Err(refuse("future_event", message));
         }
@@ -158,7 +159,7 @@ impl<O: Operator> Task<O> {
     /// The key of a record, or the name of one that is not known yet.
     fn resolve(
         &self,
-        record: &Record<'_, O::Event>,
+        record: &Record<'_, O>,
         event: &O::Event,
         alias: Option<String>,
     ) -> Result<Result<usize, String>, Rejection> {

@@ -3,19 +3,23 @@
 mod fire;
 mod fold;
 mod persist;
+mod sweep;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use self::fold::refuse;
 pub use self::persist::Restore;
+use self::sweep::Sweep;
+pub(super) use self::sweep::SweepCursor;
 use super::accounting::{Counts, Outcome, hour};
 use super::changelog::Cursor;
 use super::operator::{Operator, Position, Rejection};
 use super::record::{Payload, Record};
+use super::settings::FamilySettings;
 use super::state::State;
-use super::time::FamilySettings;
 use crate::event::derived::Accounting;
 use crate::event::{Event, Millis, id};
 
@@ -35,6 +39,8 @@ enum Phase {
     Idle,
     /// The clock has moved; timers fire that come before the record.
     Before,
+    /// A mark has brought other settings into force; key by key, what they change is emitted.
+    Sweeping,
     /// The record is folded; timers fire that it made due.
     After(Outcome),
 }
@@ -63,11 +69,16 @@ pub struct Totals {
 /// [committed](Self::commit), or be [taken back](Self::abort).
 pub struct Task<O: Operator> {
     operator: O,
-    settings: FamilySettings,
+    settings: Arc<FamilySettings<O::Settings>>,
+    sweep: Option<Sweep<O::Settings>>,
     position: Position,
     progress: Progress,
     state: State<O>,
     committed: Cursor,
+    /// The settings at the last commit.
+    committed_settings: Arc<FamilySettings<O::Settings>>,
+    /// Those before them, where a sweep was under way.
+    committed_former: Option<Arc<FamilySettings<O::Settings>>>,
     /// What was emitted last of the counts, by hour and tenant.
     accounted: BTreeMap<(Millis, String), Counts>,
     /// Keys that the commit under way forgets.
@@ -76,12 +87,19 @@ pub struct Task<O: Operator> {
 
 impl<O: Operator> Task<O> {
     /// An empty task at the beginning of a partition; `generation` is that of the topic.
-    pub fn new(operator: O, settings: FamilySettings, topic: &str, partition: i32, generation: u8) -> Self {
+    pub fn new(
+        operator: O,
+        settings: Arc<FamilySettings<O::Settings>>,
+        topic: &str,
+        partition: i32,
+        generation: u8,
+    ) -> Self {
         let cursor = Cursor {
             offset: 0,
             append_time: Millis::MIN,
             clock: Millis::MIN,
-            settings_version: 0,
+            settings_version: settings.version,
+            sweep: None,
             progress: Progress { phase: Phase::Idle, totals: Totals::default() },
             emissions: Vec::new(),
             emission_chunks: 0,
@@ -93,12 +111,15 @@ impl<O: Operator> Task<O> {
             offset: 0,
             append_time: Millis::MIN,
             clock: Millis::MIN,
-            settings_version: 0,
+            settings_version: settings.version,
             emissions: std::collections::HashMap::default(),
         };
         Self {
             operator,
+            committed_settings: Arc::clone(&settings),
+            committed_former: None,
             settings,
+            sweep: None,
             position,
             progress: cursor.progress,
             state: State::default(),
@@ -126,8 +147,8 @@ impl<O: Operator> Task<O> {
     }
 
     /// The settings in force, as the last mark named them.
-    pub fn settings_version(&self) -> i64 {
-        self.position.settings_version
+    pub fn settings(&self) -> &Arc<FamilySettings<O::Settings>> {
+        &self.settings
     }
 
     /// What the task has met so far (I7).
@@ -142,14 +163,14 @@ impl<O: Operator> Task<O> {
 
     /// Folds the next record; what it and the timers before it emit is added to `rows`, of which there may be about
     /// `room` more: it is looked at between two timers.
-    pub fn process(&mut self, record: &Record<'_, O::Event>, room: usize, rows: &mut Vec<O::Row>) -> Step {
+    pub fn process(&mut self, record: &Record<'_, O>, room: usize, rows: &mut Vec<O::Row>) -> Step {
         let savepoint = self.state.savepoint();
         let step = self.advance(record, room, rows);
         self.state.keep_since(savepoint);
         step
     }
 
-    fn advance(&mut self, record: &Record<'_, O::Event>, room: usize, rows: &mut Vec<O::Row>) -> Step {
+    fn advance(&mut self, record: &Record<'_, O>, room: usize, rows: &mut Vec<O::Row>) -> Step {
         debug_assert!(self.progress.phase == Phase::Idle || self.position.offset == record.offset);
         let end = rows.len().saturating_add(room);
         self.position.offset = record.offset;
@@ -158,12 +179,13 @@ impl<O: Operator> Task<O> {
             self.position.clock = self.position.clock.max(record.append_time);
             self.progress.phase = Phase::Before;
         }
-        if !self.fire_due(end, rows) {
+        // What other settings make due fires once they are in force for all.
+        if self.progress.phase != Phase::Sweeping && !self.fire_due(end, rows) {
             return Step::Full;
         }
         let outcome = match self.progress.phase {
             Phase::After(outcome) => outcome,
-            Phase::Idle | Phase::Before => {
+            Phase::Idle | Phase::Before | Phase::Sweeping => {
                 let Some(outcome) = self.take(record, end, rows) else { return Step::Full };
                 self.progress.phase = Phase::After(outcome);
                 // With D = 0 a timer that was set in the past is due at once.
@@ -177,7 +199,7 @@ impl<O: Operator> Task<O> {
         Step::Done(outcome)
     }
 
-    fn finish(&mut self, record: &Record<'_, O::Event>, outcome: Outcome) {
+    fn finish(&mut self, record: &Record<'_, O>, outcome: Outcome) {
         if outcome == Outcome::Mark {
             self.progress.totals.marks += 1;
         } else {
@@ -191,13 +213,9 @@ impl<O: Operator> Task<O> {
     }
 
     /// What the record says is done. `None`: there is no room before it.
-    fn take(&mut self, record: &Record<'_, O::Event>, end: usize, rows: &mut Vec<O::Row>) -> Option<Outcome> {
+    fn take(&mut self, record: &Record<'_, O>, end: usize, rows: &mut Vec<O::Row>) -> Option<Outcome> {
         let refusal = match &record.payload {
-            Payload::Mark { settings_version } => {
-                // Two owners' marks may cross; what is in force never goes back (I4).
-                self.position.settings_version = self.position.settings_version.max(*settings_version);
-                return Some(Outcome::Mark);
-            }
+            Payload::Mark(settings) => return self.adopt(settings, end, rows).then_some(Outcome::Mark),
             Payload::Undecodable(message) => refuse("undecodable", message.clone()),
             Payload::Event(event) => match self.fold(record, event, end, rows)? {
                 Ok(outcome) => return Some(outcome),
@@ -205,7 +223,7 @@ impl<O: Operator> Task<O> {
             },
         };
         let (row, outcome) = match refusal {
-            Rejection::Late => (record.late_event(&self.position, O::NAME).into(), Outcome::Late),
+            Rejection::Late => (record.late_event(&self.position).into(), Outcome::Late),
             Rejection::Refused { reason, message } => {
                 (record.dead_letter(&self.position, reason, message).into(), Outcome::DeadLettered)
             }
@@ -216,7 +234,7 @@ impl<O: Operator> Task<O> {
 
     fn allowance(&self, key: usize) -> Millis {
         let cell = &self.state.cells[key];
-        if cell.head.is_gapless { 0 } else { self.settings.allowance(&cell.name) }
+        if cell.head.is_gapless { 0 } else { self.settings.of(&cell.name).allowance }
     }
 
     /// The counts that have changed since they were last taken, as rows of the table `accounting` (I7). Those of an hour

@@ -1,8 +1,12 @@
 //! How a task's state is committed, taken back, written down and restored.
 
+use std::sync::Arc;
+
 use super::Task;
+use super::sweep::Sweep;
 use crate::stream::changelog::{self, Cursor, Reader, RestoreError, Visit, Writer};
 use crate::stream::operator::Operator;
+use crate::stream::settings::FamilySettings;
 
 impl<O: Operator> Task<O> {
     /// Writes down every cell that has changed since the last commit, for the changelog; a value of `None` removes it.
@@ -60,6 +64,7 @@ impl<O: Operator> Task<O> {
             append_time: self.position.append_time,
             clock: self.position.clock,
             settings_version: self.position.settings_version,
+            sweep: self.sweep.as_ref().map(Sweep::cursor),
             progress: self.progress,
             emissions,
             emission_chunks: self.committed.emission_chunks,
@@ -71,6 +76,8 @@ impl<O: Operator> Task<O> {
         let mut cursor = self.cursor();
         cursor.emission_chunks = changelog::emission_chunks(&cursor.emissions);
         self.committed = cursor;
+        self.committed_settings = Arc::clone(&self.settings);
+        self.committed_former = self.sweep.as_ref().map(|sweep| Arc::clone(sweep.former()));
         self.state.ids.commit(self.position.clock, self.settings.duplicate_horizon);
         for key in std::mem::take(&mut self.expired) {
             self.state.remove_key(key);
@@ -81,14 +88,17 @@ impl<O: Operator> Task<O> {
     /// Takes back what has been done since the last commit. It costs what was touched (I5).
     pub fn abort(&mut self) {
         self.state.undo_to(0);
-        self.stand_at(self.committed.clone());
+        self.settings = Arc::clone(&self.committed_settings);
+        self.stand_at(self.committed.clone(), self.committed_former.clone());
         for key in std::mem::take(&mut self.expired) {
             self.schedule_expiry(key);
         }
         self.accounted.clear();
     }
 
-    fn stand_at(&mut self, cursor: Cursor) {
+    fn stand_at(&mut self, cursor: Cursor, former: Option<Arc<FamilySettings<O::Settings>>>) {
+        let sweep = cursor.sweep.as_ref().zip(former);
+        self.sweep = sweep.map(|(sweep, former)| Sweep::from_cursor(sweep, former));
         self.progress = cursor.progress;
         self.position.offset = cursor.offset;
         self.position.append_time = cursor.append_time;
@@ -117,11 +127,21 @@ impl<O: Operator> Restore<O> {
         self.reader.apply(&mut self.task.state, key, value)
     }
 
-    /// The task, as it was when the last record was written; as new if there was none.
-    pub fn finish(self) -> Result<Task<O>, RestoreError> {
+    /// The task, as it was when the last record was written; as new if there was none. `settings` are those of a version.
+    pub fn finish(
+        self,
+        mut settings: impl FnMut(i64) -> Result<Arc<FamilySettings<O::Settings>>, String>,
+    ) -> Result<Task<O>, RestoreError> {
         let Self { mut task, reader } = self;
         if let Some(cursor) = reader.finish()? {
-            task.stand_at(cursor);
+            let mut known = |version| {
+                settings(version).map_err(|reason| RestoreError::UnknownSettings { version, reason })
+            };
+            task.settings = known(cursor.settings_version)?;
+            let former = cursor.sweep.as_ref().map(|sweep| known(sweep.former)).transpose()?;
+            task.committed_settings = Arc::clone(&task.settings);
+            task.committed_former.clone_from(&former);
+            task.stand_at(cursor, former);
         }
         let keys: Vec<usize> = task.state.cells.iter().map(|(key, _)| key).collect();
         for key in keys {

@@ -1,0 +1,216 @@
+//! `/v1/settings`: what is set of a family for the key's tenant, its history, and changing it (I4).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Json as JsonBody;
+use axum::body::Bytes;
+use axum::extract::{FromRef, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Shared;
+use crate::event::Millis;
+use crate::http::{ApiError, CanAdmin, CanRead};
+use crate::log::Log;
+use crate::settings::{self, FamilyKind, History, Json, Reader, SettingsError};
+
+/// The log's settings, as far as this process has read them.
+#[derive(Clone)]
+pub struct Settings {
+    log: Log,
+    reader: Arc<Mutex<Option<Reader>>>,
+}
+
+impl FromRef<Shared> for Settings {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.settings.clone()
+    }
+}
+
+impl Settings {
+    pub(super) fn new(log: Log) -> Self {
+        Self { log, reader: Arc::default() }
+    }
+
+    /// Reads to the end, then looks.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&History) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let settings = self.clone();
+        blocking(move || {
+            let mut reader = settings.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut current = match reader.take() {
+                Some(reader) => reader,
+                None => Reader::start(&settings.log)?,
+            };
+            // One that fails is made anew the next time.
+            current.read_to_end()?;
+            Ok(look(reader.insert(current).history()))
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SettingsError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?.map_err(refusal)
+}
+
+fn refusal(error: SettingsError) -> ApiError {
+    match error {
+        SettingsError::Refused(problem) => ApiError::invalid(problem.path, problem.reason),
+        SettingsError::Conflict { .. } => {
+            ApiError::new(StatusCode::CONFLICT, "stale_version", error.to_string())
+        }
+        SettingsError::Kafka { .. } => {
+            tracing::warn!(%error, "settings");
+            ApiError::unavailable("Kafka is away", std::time::Duration::from_secs(1))
+        }
+        error => ApiError::internal(error),
+    }
+}
+
+fn family(name: &str) -> Result<&'static FamilyKind, ApiError> {
+    FamilyKind::named(name).ok_or_else(|| ApiError::not_found(format!("there is no family {name:?}")))
+}
+
+/// What holds.
+#[derive(Debug, Serialize)]
+struct InForce {
+    family: &'static str,
+    tenant: String,
+    /// The version of what the tenant itself has set; 0: nothing. It is the ETag, and what `If-Match` names.
+    version: i64,
+    /// What the tenant itself has set.
+    set: Json,
+    /// All that holds for the tenant.
+    settings: Json,
+}
+
+impl InForce {
+    fn of(history: &History, family: &'static FamilyKind, tenant: &str) -> Self {
+        let own = history.entry(family.name, Some(tenant), i64::MAX);
+        Self {
+            family: family.name,
+            tenant: tenant.to_owned(),
+            version: own.map_or(0, |entry| entry.version),
+            set: own.map(|entry| entry.document.clone()).unwrap_or_default(),
+            settings: history.effective(family, Some(tenant), i64::MAX),
+        }
+    }
+}
+
+impl IntoResponse for InForce {
+    fn into_response(self) -> Response {
+        ([(header::ETAG, format!("\"{}\"", self.version))], JsonBody(self)).into_response()
+    }
+}
+
+/// `GET /v1/settings/{family}`.
+pub async fn get(
+    CanRead(tenant): CanRead,
+    State(settings): State<Settings>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let family = family(&name)?;
+    let look = move |history: &History| InForce::of(history, family, tenant.as_str());
+    Ok(settings.look(look).await?.into_response())
+}
+
+/// A version of what holds for a tenant.
+#[derive(Debug, Serialize)]
+struct Version {
+    version: i64,
+    #[serde(serialize_with = "super::rfc3339")]
+    at: Millis,
+    /// Whether the tenant itself has set it, or it is for all.
+    by: &'static str,
+    /// What it changed: by name, the value before and after.
+    changed: BTreeMap<String, Changed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Changed {
+    from: Value,
+    to: Value,
+}
+
+fn difference(before: &Json, after: &Json) -> BTreeMap<String, Changed> {
+    let of = |json: &Json, name: &str| json.get(name).cloned().unwrap_or_default();
+    let names = before.keys().chain(after.keys());
+    let changed = names.filter(|name| before.get(*name) != after.get(*name));
+    changed.map(|name| (name.clone(), Changed { from: of(before, name), to: of(after, name) })).collect()
+}
+
+/// `GET /v1/settings/{family}/history`, the newest first.
+pub async fn history(
+    CanRead(tenant): CanRead,
+    State(settings): State<Settings>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let family = family(&name)?;
+    let look = move |history: &History| {
+        let tenant = tenant.as_str();
+        let mut entries: Vec<_> =
+            history.entries(family.name, None).chain(history.entries(family.name, Some(tenant))).collect();
+        entries.sort_by_key(|entry| entry.version);
+        let mut before = (family.defaults)();
+        let mut versions = Vec::new();
+        for entry in entries {
+            let after = history.effective(family, Some(tenant), entry.version);
+            let by = if entry.tenant.is_some() { "tenant" } else { "all" };
+            versions.push(Version {
+                version: entry.version,
+                at: entry.at,
+                by,
+                changed: difference(&before, &after),
+            });
+            before = after;
+        }
+        versions.reverse();
+        versions
+    };
+    let versions = settings.look(look).await?;
+    Ok(JsonBody(serde_json::json!({ "versions": versions })).into_response())
+}
+
+/// `GET /v1/settings/{family}/schema`: the JSON schema of the documents.
+pub async fn schema(_: CanRead, Path(name): Path<String>) -> Result<Response, ApiError> {
+    Ok(JsonBody((family(&name)?.schema)()).into_response())
+}
+
+/// `PUT /v1/settings/{family}`: replaces what the tenant has set. With `If-Match` only if that is still the version.
+pub async fn put(
+    CanAdmin(tenant): CanAdmin,
+    State(settings): State<Settings>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let family = family(&name)?;
+    let base = if_match(&headers)?;
+    let document: Json =
+        serde_json::from_slice(&body).map_err(|error| ApiError::malformed_json(error.to_string()))?;
+    let (log, name) = (settings.log.clone(), tenant.as_str().to_owned());
+    blocking(move || settings::append(&log, family, Some(&name), base, &document)).await?;
+    let look = move |history: &History| InForce::of(history, family, tenant.as_str());
+    Ok(settings.look(look).await?.into_response())
+}
+
+/// The version that `If-Match` names; `None` without one.
+fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text.trim_start_matches("W/").trim_matches('"').parse();
+    let refuse =
+        |_| ApiError::invalid("If-Match", format!("{text:?} is no version: expected an ETag such as \"7\""));
+    version.map(Some).map_err(refuse)
+}

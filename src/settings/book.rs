@@ -1,0 +1,47 @@
+//! The versions of a family's settings, as marks name them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::document::Problem;
+use super::history::History;
+use super::reader::{Reader, SettingsError};
+use crate::log::Log;
+use crate::stream::FamilySettings;
+
+/// Reads a family's settings under a version.
+pub type Read<S> = fn(&History, i64) -> Result<FamilySettings<S>, Problem>;
+
+/// A family's settings, version by version.
+pub struct Book<S> {
+    family: &'static str,
+    read: Read<S>,
+    reader: Reader,
+    versions: BTreeMap<i64, Arc<FamilySettings<S>>>,
+}
+
+impl<S> Book<S> {
+    /// Reads all that is there.
+    pub fn start(log: &Log, family: &'static str, read: Read<S>) -> Result<Self, SettingsError> {
+        Ok(Self { family, read, reader: Reader::start(log)?, versions: BTreeMap::new() })
+    }
+
+    /// The settings under a version.
+    pub fn at(&mut self, version: i64) -> Result<Arc<FamilySettings<S>>, SettingsError> {
+        if let Some(settings) = self.versions.get(&version) {
+            return Ok(Arc::clone(settings));
+        }
+        self.reader.reach(version)?;
+        let read = (self.read)(self.reader.history(), version);
+        let impossible = |problem| SettingsError::Impossible { version, family: self.family, problem };
+        let settings = Arc::new(read.map_err(impossible)?);
+        self.versions.insert(version, Arc::clone(&settings));
+        Ok(settings)
+    }
+
+    /// The newest version that changes anything for the family, as far as has come.
+    pub fn newest(&mut self) -> Result<i64, SettingsError> {
+        self.reader.poll()?;
+        Ok(self.reader.history().newest(self.family))
+    }
+}

@@ -1,0 +1,92 @@
+//! The settings of a family as a JSON document, which its type describes, checks and reads.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::civic::CivicSettings;
+use crate::event::Millis;
+use crate::stream::TenantSettings;
+
+/// A JSON object.
+pub type Json = serde_json::Map<String, Value>;
+
+/// What is wrong with a document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct Problem {
+    /// Where: names with dots between.
+    pub path: String,
+    /// What is wrong, and what is allowed.
+    pub reason: String,
+}
+
+/// The settings of a family's operators, as a tenant sets them. Its default is what holds where nothing is set.
+pub trait Document: Default + Serialize + DeserializeOwned + JsonSchema {
+    /// The family's name.
+    const FAMILY: &'static str;
+    /// How long event ids are remembered. It can't be set: what has been forgotten does not come back, and when a state
+    /// forgets must not depend on when it commits (I2).
+    const DUPLICATE_HORIZON: Millis;
+    /// The form in which the operators know them.
+    type Operator;
+
+    /// Whether the values are possible.
+    fn check(&self) -> Result<(), Problem>;
+
+    /// As the engine takes them.
+    fn settings(&self) -> TenantSettings<Self::Operator>;
+
+    /// Reads documents laid over each other, the last on top.
+    fn read(layers: &[&Json]) -> Result<Self, Problem> {
+        let document: Self =
+            serde_path_to_error::deserialize(Value::Object(merged(layers))).map_err(|error| Problem {
+                path: error.path().to_string(),
+                reason: error.into_inner().to_string(),
+            })?;
+        document.check()?;
+        Ok(document)
+    }
+}
+
+/// Documents laid over each other: of each name, the last one's value holds.
+pub fn merged(layers: &[&Json]) -> Json {
+    layers.iter().flat_map(|layer| (*layer).clone()).collect()
+}
+
+/// A family that has settings.
+#[derive(Debug)]
+pub struct FamilyKind {
+    /// Its name.
+    pub name: &'static str,
+    /// What holds where nothing is set.
+    pub defaults: fn() -> Json,
+    /// Whether documents, laid over each other, can be read.
+    pub check: fn(&[&Json]) -> Result<(), Problem>,
+    /// The JSON schema of its documents.
+    pub schema: fn() -> Value,
+}
+
+impl FamilyKind {
+    const fn of<D: Document>() -> Self {
+        Self {
+            name: D::FAMILY,
+            defaults: || match serde_json::to_value(D::default()) {
+                Ok(Value::Object(defaults)) => defaults,
+                // A struct of plain fields is an object.
+                _ => Json::new(),
+            },
+            check: |layers| D::read(layers).map(drop),
+            schema: || schemars::schema_for!(D).to_value(),
+        }
+    }
+
+    /// The family of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        FAMILIES.iter().find(|family| family.name == name)
+    }
+}
+
+/// Every family that has settings.
+pub static FAMILIES: [FamilyKind; 1] = [FamilyKind::of::<CivicSettings>()];

@@ -1,0 +1,65 @@
+//! A document of settings in a file.
+
+use std::path::Path;
+use std::{fs, io};
+
+use super::document::{Document, Json, Problem};
+
+/// Why a file of settings can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It can't be read.
+    #[error("can't read {file}: {source}")]
+    Read {
+        /// Which.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is neither JSON nor TOML.
+    #[error("{file} is neither a JSON object nor TOML: {reason}")]
+    Form {
+        /// Which.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// It says what is not possible.
+    #[error("{file}: {problem}")]
+    Impossible {
+        /// Which.
+        file: String,
+        /// What is wrong.
+        problem: Problem,
+    },
+}
+
+/// Reads what is set of a family: a JSON object as the API takes it, or the same as TOML; where that has a section of the
+/// family's name, the section.
+pub fn from_file<D: Document>(path: &Path) -> Result<Json, FileError> {
+    let document = document(path, D::FAMILY)?;
+    let impossible = |problem| FileError::Impossible { file: path.display().to_string(), problem };
+    D::read(&[&document]).map_err(impossible)?;
+    Ok(document)
+}
+
+/// As [`from_file`], whatever it says.
+pub(super) fn document(path: &Path, family: &str) -> Result<Json, FileError> {
+    let file = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|source| FileError::Read { file: file.clone(), source })?;
+    let document = if text.trim_start().starts_with('{') {
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    } else {
+        from_toml(&text, family).map_err(|error| error.to_string())
+    };
+    document.map_err(|reason| FileError::Form { file, reason })
+}
+
+fn from_toml(text: &str, family: &str) -> Result<Json, config::ConfigError> {
+    let source = config::File::from_str(text, config::FileFormat::Toml);
+    let table: Json = config::Config::builder().add_source(source).build()?.try_deserialize()?;
+    Ok(match table.get(family) {
+        Some(serde_json::Value::Object(section)) => section.clone(),
+        _ => table,
+    })
+}

@@ -1,0 +1,22 @@
+//! What can be set of a family's operators, by tenant, through the log (I4).
+//!
+//! A change is a record of the topic `settings`; its offset is a version. Every process reads them all, in order, into a
+//! [`History`]; workers bring a version into force by marks. Two changes that are made at once are decided by the log: one
+//! that names the version it replaces is void for every reader if another one came before it.
+
+mod book;
+mod civic;
+mod document;
+mod file;
+mod history;
+mod reader;
+mod span;
+pub mod tool;
+
+pub use book::{Book, Read};
+pub use civic::CivicSettings;
+pub use document::{Document, FAMILIES, FamilyKind, Json, Problem, merged};
+pub use file::{FileError, from_file};
+pub use history::{Entry, History, SettingsChange};
+pub use reader::{Reader, SettingsError, append, create};
+pub use span::Span;
