@@ -1,6 +1,7 @@
 //! Kafka: topics, clients, and how both are named.
 
 pub mod lag;
+pub mod replay;
 pub mod topics;
 
 use rdkafka::ClientConfig;
