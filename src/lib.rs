@@ -51,6 +51,7 @@ pub mod config;
 #[cfg(feature = "local")]
 pub mod demo;
 pub mod event;
+pub mod hindsight;
 pub mod http;
 pub mod ingest;
 pub mod log;

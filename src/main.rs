@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tidewatch::config::Config;
+use tidewatch::hindsight::backtest;
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
 use tidewatch::{settings, sink, telemetry};
@@ -37,6 +38,8 @@ enum Command {
     Migrate(Settings),
     /// What is set of a family's operators: get, set, diff.
     Settings(SettingsArguments),
+    /// Folds the past under other settings, beside the running system, and prints what they would change.
+    Backtest(BacktestArguments),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(tidewatch::trial::Options),
     /// Plays a real month through the whole path, on a stack of its own.
@@ -53,6 +56,14 @@ struct SettingsArguments {
     process: Settings,
     #[command(flatten)]
     options: settings::tool::Options,
+}
+
+#[derive(Args)]
+struct BacktestArguments {
+    #[command(flatten)]
+    process: Settings,
+    #[command(flatten)]
+    options: backtest::tool::Options,
 }
 
 #[derive(Args)]
@@ -100,6 +111,10 @@ fn main() -> ExitCode {
         Command::Settings(arguments) => arguments.process.load().and_then(|config| {
             settings::tool::run(&arguments.options, &Log::new(&config.kafka))?;
             Ok(ExitCode::SUCCESS)
+        }),
+        Command::Backtest(arguments) => arguments.process.load().and_then(|config| {
+            let is_the_same = backtest::tool::run(&arguments.options, &Log::new(&config.kafka))?;
+            Ok(if is_the_same { ExitCode::SUCCESS } else { ExitCode::from(2) })
         }),
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
         Command::Migrate(settings) => in_runtime(migrate(settings)),

@@ -76,6 +76,18 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// As the log and the API spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// Something that went wrong. Topic `incidents`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incident {

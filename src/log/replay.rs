@@ -12,8 +12,9 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::Log;
 use super::lag::Quiet;
+use crate::event::Millis;
 
-const REQUEST: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST: Duration = Duration::from_secs(10);
 /// How long a broker may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -37,6 +38,28 @@ impl Replay {
             Ok((partition.id(), low..end))
         });
         bounds.collect()
+    }
+
+    /// As much of `offsets` as was appended up to `time`, in ms since the epoch.
+    pub fn until(
+        log: &Log,
+        topic: &str,
+        mut offsets: BTreeMap<i32, Range<i64>>,
+        time: Millis,
+    ) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
+        let name = log.name(topic);
+        let mut list = TopicPartitionList::new();
+        for partition in offsets.keys() {
+            list.add_partition_offset(&name, *partition, Offset::Offset(time.saturating_add(1)))?;
+        }
+        for element in consumer(log)?.offsets_for_times(list, REQUEST)?.elements() {
+            if let (Offset::Offset(later), Some(offsets)) =
+                (element.offset(), offsets.get_mut(&element.partition()))
+            {
+                offsets.end = later.clamp(offsets.start, offsets.end);
+            }
+        }
+        Ok(offsets)
     }
 
     /// Begins to read `offsets`, which lie within the [bounds](Self::bounds).

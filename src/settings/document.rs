@@ -88,5 +88,11 @@ impl FamilyKind {
     }
 }
 
+/// Reads a family's name, on a command line.
+pub fn family(name: &str) -> Result<&'static FamilyKind, String> {
+    let names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    FamilyKind::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
+}
+
 /// Every family that has settings.
 pub static FAMILIES: [FamilyKind; 1] = [FamilyKind::of::<CivicSettings>()];

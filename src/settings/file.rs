@@ -44,7 +44,7 @@ pub fn from_file<D: Document>(path: &Path) -> Result<Json, FileError> {
 }
 
 /// As [`from_file`], whatever it says.
-pub(super) fn document(path: &Path, family: &str) -> Result<Json, FileError> {
+pub fn document(path: &Path, family: &str) -> Result<Json, FileError> {
     let file = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|source| FileError::Read { file: file.clone(), source })?;
     let document = if text.trim_start().starts_with('{') {

@@ -73,12 +73,17 @@ impl History {
         merged(&std::iter::once(&defaults).chain(set).collect::<Vec<_>>())
     }
 
-    /// What would hold for a tenant, were a document set.
-    pub fn effective_with(&self, family: &FamilyKind, tenant: Option<&str>, document: &Json) -> Json {
-        let defaults = (family.defaults)();
-        let common =
-            tenant.and_then(|_| self.entry(family.name, None, i64::MAX)).map(|entry| &entry.document);
-        merged(&std::iter::once(&defaults).chain(common).chain([document]).collect::<Vec<_>>())
+    /// The same, were a document set for a tenant, or for all.
+    pub fn with(&self, family: &FamilyKind, tenant: Option<&str>, document: &Json) -> Self {
+        let mut entries = self.entries.clone();
+        entries.push(Entry {
+            version: entries.last().map_or(0, |entry| entry.version) + 1,
+            at: 0,
+            family: family.name.to_owned(),
+            tenant: tenant.map(str::to_owned),
+            document: document.clone(),
+        });
+        Self { entries }
     }
 
     /// Whether a document could be set.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::document::{FamilyKind, Json, Problem};
+use super::document::{FamilyKind, Json, Problem, family};
 use super::file::{FileError, document};
 use super::history::History;
 use super::reader::{Reader, SettingsError, append};
@@ -59,11 +59,6 @@ enum Action {
     },
 }
 
-fn family(name: &str) -> Result<&'static FamilyKind, String> {
-    let names: Vec<&str> = super::FAMILIES.iter().map(|family| family.name).collect();
-    FamilyKind::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
-}
-
 /// Why the tool could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
@@ -103,7 +98,8 @@ pub fn run(options: &Options, log: &Log) -> Result<(), ToolError> {
             let (history, tenant) = (reader.history(), subject.tenant.as_deref());
             history.check(subject.family, tenant, &document)?;
             let before = history.effective(subject.family, tenant, i64::MAX);
-            let after = history.effective_with(subject.family, tenant, &document);
+            let other = history.with(subject.family, tenant, &document);
+            let after = other.effective(subject.family, tenant, i64::MAX);
             difference(&mut out, &before, &after)
         }
     }

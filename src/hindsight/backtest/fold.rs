@@ -1,0 +1,262 @@
+//! Folds partitions under the settings of each side.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use rdkafka::message::Message;
+use twox_hash::XxHash3_128;
+
+use super::difference::Difference;
+use super::finding::Finding;
+use super::progress::Progress;
+use super::summary::{Counter, Summary};
+use super::{BacktestError, Replayed};
+use crate::codec::CodecError;
+use crate::event::Millis;
+use crate::log::Log;
+use crate::log::replay::Replay;
+use crate::stream::{FamilySettings, Operator, Payload, Record, Step, Task};
+use crate::worker::{Family, OutputRow};
+
+/// After so many records a task commits, which lets go of what an abort would need.
+const COMMIT: u32 = 10_000;
+/// How often it is looked whether to go on, in records.
+const LOOK: u64 = 1_024;
+
+/// What is folded beside each other.
+pub(super) enum Sides<S> {
+    /// Under settings that hold from the first record on: those before and those after the change.
+    Settings([Arc<FamilySettings<S>>; 2]),
+    /// As the marks say: the side after; the one before is what has been emitted.
+    AsMarked,
+}
+
+/// What every thread needs to know.
+pub(super) struct Job<'a, O: Operator> {
+    pub log: &'a Log,
+    pub family: &'a Family<O>,
+    pub sides: Sides<O::Settings>,
+    pub tenant: Option<&'a str>,
+    pub from: Option<Millis>,
+    /// Up to where silence passes after the last record.
+    pub until: Millis,
+}
+
+/// One side of a partition.
+struct Side<O: Operator> {
+    place: Place,
+    task: Task<O>,
+    /// What holds from the first record on, whatever the marks say.
+    settings: Option<Arc<FamilySettings<O::Settings>>>,
+    since_commit: u32,
+}
+
+/// Before or after the change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Before,
+    After,
+}
+
+impl<O: Operator> Side<O> {
+    fn process(&mut self, record: &Record<'_, O>, rows: &mut Vec<O::Row>) {
+        match (&record.payload, &self.settings) {
+            (Payload::Mark(_), Some(settings)) => {
+                let payload = Payload::Mark(Arc::clone(settings));
+                let Record { offset, append_time, raw_key, raw_value, .. } = *record;
+                self.fold(&Record { offset, append_time, raw_key, raw_value, payload }, rows);
+            }
+            _ => self.fold(record, rows),
+        }
+    }
+
+    fn fold(&mut self, record: &Record<'_, O>, rows: &mut Vec<O::Row>) {
+        // There is room for any number of rows, so it is done at once.
+        while self.task.process(record, usize::MAX, rows) == Step::Full {}
+        self.since_commit += 1;
+        if self.since_commit >= COMMIT {
+            self.since_commit = 0;
+            self.task.accounting();
+            let written = self.task.changes::<Infallible>(&mut |_, _| Ok(()));
+            written.unwrap_or_else(|never| match never {});
+            self.task.commit();
+        }
+    }
+
+    /// Lets silence pass, with a mark wherever a timer is due; `found` is given what each one emits.
+    fn pass(&mut self, until: Millis, mut found: impl FnMut(&mut Vec<O::Row>)) {
+        let mut rows = Vec::new();
+        while let Some(wake) = self.task.next_wake().filter(|wake| *wake <= until) {
+            let payload = Payload::Mark(Arc::clone(self.task.settings()));
+            let (offset, append_time) = (self.task.offset(), wake.max(self.task.clock()));
+            self.fold(&Record { offset, append_time, raw_key: None, raw_value: None, payload }, &mut rows);
+            found(&mut rows);
+        }
+    }
+}
+
+impl<O> Job<'_, O>
+where
+    O: Operator<Row: Finding>,
+{
+    fn sides(&self, partition: i32, first: &Arc<FamilySettings<O::Settings>>) -> Vec<Side<O>> {
+        let side = |place, settings: Option<&Arc<FamilySettings<O::Settings>>>| Side {
+            place,
+            task: self.family.task(partition, Arc::clone(settings.unwrap_or(first))),
+            settings: settings.map(Arc::clone),
+            since_commit: 0,
+        };
+        match &self.sides {
+            Sides::Settings([before, after]) => {
+                vec![side(Place::Before, Some(before)), side(Place::After, Some(after))]
+            }
+            Sides::AsMarked => vec![side(Place::After, None)],
+        }
+    }
+
+    /// Folds the offsets of some partitions.
+    pub fn fold(
+        &self,
+        offsets: BTreeMap<i32, Range<i64>>,
+        progress: &Progress,
+    ) -> Result<(Rows<O::Row>, Replayed), BacktestError> {
+        let topic = self.family.topic;
+        let kafka = BacktestError::kafka(topic);
+        let mut book = self.family.book(self.log)?;
+        let first = book.at(0)?;
+        let mut partitions: BTreeMap<i32, Vec<Side<O>>> =
+            offsets.keys().map(|partition| (*partition, self.sides(*partition, &first))).collect();
+        let (mut found, mut replayed) = (Rows::default(), Replayed::default());
+        let mut replay = Replay::start(self.log, topic, offsets).map_err(&kafka)?;
+        let mut left = replay.left();
+        let mut rows = Vec::new();
+        loop {
+            if replayed.records % LOOK == 0 {
+                if progress.is_stopped() {
+                    return Err(BacktestError::Stopped);
+                }
+                let now = replay.left();
+                progress.add(left - now);
+                left = now;
+            }
+            let Some(message) = replay.read().map_err(&kafka)? else { break };
+            let record = self.family.read(&message, &mut book)?;
+            replayed.records += 1;
+            replayed.began_at = replayed.began_at.into_iter().chain([record.append_time]).min();
+            for side in partitions.get_mut(&message.partition()).into_iter().flatten() {
+                side.process(&record, &mut rows);
+                self.keep(&mut found, side.place, side.task.clock(), &mut rows)?;
+            }
+        }
+        progress.add(left);
+        for side in partitions.values_mut().flatten() {
+            let mut kept = Ok(());
+            let (place, until) = (side.place, self.until);
+            side.pass(until, |rows| {
+                if kept.is_ok() {
+                    kept = self.keep(&mut found, place, until, rows);
+                }
+            });
+            kept?;
+            replayed.ended_at = replayed.ended_at.max(Some(until.max(side.task.clock())));
+        }
+        Ok((found, replayed))
+    }
+
+    fn keep(
+        &self,
+        found: &mut Rows<O::Row>,
+        place: Place,
+        clock: Millis,
+        rows: &mut Vec<O::Row>,
+    ) -> Result<(), CodecError> {
+        let is_within = self.from.is_none_or(|from| clock >= from);
+        rows.drain(..).try_for_each(|row| self.keep_row(found, place, is_within, row))
+    }
+
+    /// Takes in a row, if it is of the tenant that was asked for.
+    pub fn keep_row(
+        &self,
+        found: &mut Rows<O::Row>,
+        place: Place,
+        is_within: bool,
+        row: O::Row,
+    ) -> Result<(), CodecError> {
+        if self.tenant.is_some_and(|tenant| row.tenant() != Some(tenant)) {
+            return Ok(());
+        }
+        found.put(row, place, is_within, matches!(self.sides, Sides::AsMarked))
+    }
+}
+
+/// The rows of both sides, by their names.
+pub(super) struct Rows<R>(HashMap<(&'static str, u128), Pair<R>, RandomState>);
+
+struct Pair<R> {
+    before: Option<R>,
+    after: Option<R>,
+    /// Emitted within the time that was asked for.
+    is_within: bool,
+}
+
+impl<R> Default for Rows<R> {
+    fn default() -> Self {
+        Self(HashMap::default())
+    }
+}
+
+impl<R: OutputRow> Rows<R> {
+    /// Takes in a row; `is_exact`: each version of it counts for itself.
+    pub fn put(&mut self, row: R, place: Place, is_within: bool, is_exact: bool) -> Result<(), CodecError> {
+        let name = match row.meta() {
+            Some(meta) if is_exact => {
+                let bytes = [meta.id.as_u128(), meta.version as u128].map(u128::to_be_bytes).concat();
+                XxHash3_128::oneshot(&bytes)
+            }
+            Some(meta) => meta.id.as_u128(),
+            // What has no versions is named by all that it says.
+            None => {
+                let mut bytes = Vec::new();
+                row.encode(&mut bytes)?;
+                XxHash3_128::oneshot(&bytes)
+            }
+        };
+        let pair = self.0.entry((row.topic(), name)).or_insert(Pair { before: None, after: None, is_within });
+        pair.is_within |= is_within;
+        let holds = is_exact || row.meta().is_none_or(|meta| !meta.retracted);
+        *match place {
+            Place::Before => &mut pair.before,
+            Place::After => &mut pair.after,
+        } = holds.then_some(row);
+        Ok(())
+    }
+
+    /// Adds those of other partitions.
+    pub fn append(&mut self, other: Self) {
+        if self.0.is_empty() {
+            *self = other;
+        } else {
+            self.0.extend(other.0);
+        }
+    }
+}
+
+impl<R: Finding> Rows<R> {
+    /// Counts them, and finds those that differ.
+    pub fn compare(self, is_exact: bool) -> (Summary, Vec<Difference<R>>) {
+        let (mut counter, mut differences) = (Counter::default(), Vec::new());
+        for Pair { before, after, .. } in self.0.into_values().filter(|pair| pair.is_within) {
+            let difference = Difference { before, after };
+            let kind = difference.kind(is_exact);
+            counter.add(&difference, kind);
+            if kind.is_some() {
+                differences.push(difference);
+            }
+        }
+        differences.sort_by_cached_key(Difference::order);
+        (counter.finish(), differences)
+    }
+}

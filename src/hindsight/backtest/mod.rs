@@ -1,0 +1,237 @@
+//! The past once more: the log is folded under the settings in force and, beside it, under others; what differs is what
+//! they would change. Or it is folded as its marks say, and compared with what the workers have emitted.
+//!
+//! Each thread folds partitions of its own, in tasks like those of a worker; nothing is written. The settings of a
+//! side hold from the first record on, as in a system that has known no others. After the last record silence
+//! passes, in which timers fire. Rows are compared as they stand at the end, by what they say: ids, contents,
+//! whether they hold; not by how they came about (version, settings, evidence, finality).
+
+mod difference;
+mod emitted;
+mod finding;
+mod fold;
+mod progress;
+mod summary;
+pub mod tool;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rdkafka::error::KafkaError;
+use serde::Serialize;
+
+pub use self::difference::{Difference, Kind};
+pub use self::finding::{Facets, Finding, Input};
+use self::fold::{Job, Rows, Sides};
+pub use self::progress::Progress;
+pub use self::summary::{Group, Summary, Tally};
+use crate::codec::CodecError;
+use crate::event::Millis;
+use crate::event::derived::Row;
+use crate::log::Log;
+use crate::log::replay::Replay;
+use crate::operators::sla::Sla;
+use crate::settings::{CivicSettings, Document, FamilyKind, History, Json, Problem, Reader, SettingsError};
+use crate::stream::Operator;
+use crate::worker::{self, Family};
+
+/// What is to be compared.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The family.
+    pub family: &'static FamilyKind,
+    /// Whose rows; without one, everybody's.
+    pub tenant: Option<String>,
+    /// What would be set for that tenant, or for all, in the place of what is. Without it the log is folded as its
+    /// marks say, and compared with what has been emitted.
+    pub document: Option<Json>,
+    /// Only rows that were emitted for records appended since; those before bring the state to what it was.
+    pub from: Option<Millis>,
+    /// Only records appended until then, and silence up to then.
+    pub to: Option<Millis>,
+    /// How many partitions are folded at once.
+    pub threads: usize,
+}
+
+/// What came out.
+#[derive(Debug, Serialize)]
+pub struct Findings<R> {
+    /// What was folded.
+    pub replayed: Replayed,
+    /// What would be set: by name, the value before and after.
+    pub settings: BTreeMap<String, (serde_json::Value, serde_json::Value)>,
+    /// Rows on either side.
+    pub summary: Summary,
+    /// Where they differ: by topic and kind, in the order in which they began.
+    #[serde(skip)]
+    pub differences: Vec<Difference<R>>,
+}
+
+/// What was folded.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// Records, marks among them.
+    pub records: u64,
+    /// Records at the beginning of the log that retention has taken: without them the state is not what it was.
+    pub missing: u64,
+    /// The append time of the first record.
+    pub began_at: Option<Millis>,
+    /// Up to where time passed.
+    pub ended_at: Option<Millis>,
+}
+
+/// Why nothing came out.
+#[derive(Debug, thiserror::Error)]
+pub enum BacktestError {
+    /// The log can't be read.
+    #[error("reading {topic} failed: {source}; is Kafka reachable at kafka.brokers?")]
+    Kafka {
+        /// Which topic.
+        topic: String,
+        /// Why.
+        source: KafkaError,
+    },
+    /// Settings can't be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The document can't be set.
+    #[error(transparent)]
+    Document(#[from] Problem),
+    /// A row of a derived topic can't be read.
+    #[error("{topic}/{partition} at offset {offset}: {source}")]
+    Row {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Offset.
+        offset: i64,
+        /// Why.
+        source: CodecError,
+    },
+    /// A row can't be written down: a fault of the program.
+    #[error("a row can't be written down: {0}")]
+    Encode(#[from] CodecError),
+    /// A row can't be written as JSON: a fault of the program.
+    #[error("a row can't be written as JSON: {0}")]
+    Json(#[source] serde_json::Error),
+    /// There is no such family.
+    #[error("the family {0} has no operators")]
+    NoFamily(&'static str),
+    /// Somebody has stopped it.
+    #[error("stopped")]
+    Stopped,
+    /// A thread failed: a fault of the program.
+    #[error("a thread of the backtest panicked")]
+    Panicked,
+}
+
+impl BacktestError {
+    fn kafka(topic: &str) -> impl Fn(KafkaError) -> Self {
+        move |source| Self::Kafka { topic: topic.to_owned(), source }
+    }
+}
+
+/// Folds the log, and compares. A further family is a line here.
+pub fn run(log: &Log, question: &Question, progress: &Progress) -> Result<Findings<Row>, BacktestError> {
+    match question.family.name {
+        CivicSettings::FAMILY => of_family::<CivicSettings, Sla>(log, question, &worker::civic(), progress),
+        other => Err(BacktestError::NoFamily(other)),
+    }
+}
+
+fn of_family<D, O>(
+    log: &Log,
+    question: &Question,
+    family: &Family<O>,
+    progress: &Progress,
+) -> Result<Findings<O::Row>, BacktestError>
+where
+    D: Document<Operator = O::Settings>,
+    O: Operator<Row: Finding, Settings: Send + Sync>,
+{
+    let reader = Reader::start(log)?;
+    let (history, tenant) = (reader.history(), question.tenant.as_deref());
+    let now = Timestamp::now().as_millisecond();
+    let topic = family.topic;
+    let bounds = Replay::bounds(log, topic).map_err(BacktestError::kafka(topic))?;
+    let missing = bounds.values().map(|offsets| offsets.start.unsigned_abs()).sum();
+    let (offsets, sides, settings) = match &question.document {
+        Some(document) => {
+            history.check(question.family, tenant, document)?;
+            let other = history.with(question.family, tenant, document);
+            let newest = |history: &History| history.family::<D>(history.newest(D::FAMILY));
+            let sides = [newest(history)?, newest(&other)?];
+            let effective = |history: &History| history.effective(question.family, tenant, i64::MAX);
+            let offsets = match question.to {
+                Some(to) => Replay::until(log, topic, bounds, to).map_err(BacktestError::kafka(topic))?,
+                None => bounds,
+            };
+            (offsets, Sides::Settings(sides.map(Arc::new)), changed(&effective(history), &effective(&other)))
+        }
+        None => {
+            let committed = emitted::committed(log, topic, bounds)?;
+            (committed, Sides::AsMarked, BTreeMap::new())
+        }
+    };
+    let mut job = Job { log, family, sides, tenant, from: question.from, until: question.to.unwrap_or(now) };
+    if question.document.is_none() {
+        job.until = Millis::MIN;
+    }
+    let (mut rows, mut replayed) = in_threads(&job, &offsets, question.threads, progress)?;
+    replayed.missing = missing;
+    if question.document.is_none() {
+        emitted::read(&job, &offsets, &mut rows)?;
+    }
+    let (summary, differences) = rows.compare(question.document.is_none());
+    Ok(Findings { replayed, settings, summary, differences })
+}
+
+fn changed(before: &Json, after: &Json) -> BTreeMap<String, (serde_json::Value, serde_json::Value)> {
+    let value = |json: &Json, name: &str| json.get(name).cloned().unwrap_or_default();
+    let names = before.keys().chain(after.keys());
+    let changed = names.filter(|name| before.get(*name) != after.get(*name));
+    changed.map(|name| (name.clone(), (value(before, name), value(after, name)))).collect()
+}
+
+/// Each thread takes its share of the partitions.
+fn in_threads<O>(
+    job: &Job<'_, O>,
+    offsets: &BTreeMap<i32, Range<i64>>,
+    threads: usize,
+    progress: &Progress,
+) -> Result<(Rows<O::Row>, Replayed), BacktestError>
+where
+    O: Operator<Row: Finding, Settings: Send + Sync>,
+{
+    progress.begin(offsets.values().map(|offsets| offsets.end.abs_diff(offsets.start)).sum());
+    // The longest first, each to whoever has least.
+    let mut partitions: Vec<_> = offsets.iter().collect();
+    partitions.sort_by_key(|(partition, offsets)| (offsets.start - offsets.end, **partition));
+    let mut shares = vec![(0, BTreeMap::new()); threads.clamp(1, partitions.len().max(1))];
+    for (partition, offsets) in partitions {
+        if let Some((load, share)) = shares.iter_mut().min_by_key(|(load, _)| *load) {
+            *load += offsets.end - offsets.start;
+            share.insert(*partition, offsets.clone());
+        }
+    }
+    let folded: Vec<Result<_, BacktestError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            shares.into_iter().map(|(_, share)| scope.spawn(move || job.fold(share, progress))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or(Err(BacktestError::Panicked))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    let (mut rows, mut replayed) = (Rows::default(), Replayed::default());
+    for folded in folded {
+        let (other, part) = folded?;
+        rows.append(other);
+        replayed.records += part.records;
+        replayed.began_at = replayed.began_at.into_iter().chain(part.began_at).min();
+        replayed.ended_at = replayed.ended_at.max(part.ended_at);
+    }
+    Ok((rows, replayed))
+}
