@@ -107,6 +107,15 @@ impl ApiError {
         }
     }
 
+    /// 429: too much at once; `retry_after` is rounded up to whole seconds.
+    pub fn too_many_requests(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: "too_many_requests",
+            ..Self::unavailable(message, retry_after)
+        }
+    }
+
     /// 500: a fault of this program or its parts. The cause goes to its log, not to the client.
     pub fn internal(cause: impl fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");

@@ -3,6 +3,7 @@
 //! A handler gets its data through [`queries::TenantQueries`], which exists only for the tenant of the request's API
 //! key, so no query can forget whose rows it may read.
 
+pub mod backtests;
 pub mod incidents;
 pub mod parameters;
 pub mod queries;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::routing::get;
+use axum::routing::{get, post};
 use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,7 @@ pub struct Shared {
     keys: ApiKeys,
     client: Client,
     settings: settings::Settings,
+    backtests: backtests::Backtests,
 }
 
 impl FromRef<Shared> for ApiKeys {
@@ -58,15 +60,19 @@ pub async fn watch(config: Config, readiness: Readiness, shutdown: CancellationT
 
 /// The routes of the read API.
 pub fn router(config: &Config) -> Router {
+    let log = Log::new(&config.kafka);
     let shared = Shared {
         keys: ApiKeys::new(&config.api_keys),
         client: queries::client(&config.clickhouse),
-        settings: settings::Settings::new(Log::new(&config.kafka)),
+        settings: settings::Settings::new(log.clone()),
+        backtests: backtests::Backtests::new(log),
     };
     Router::new()
         .route("/v1/sla", get(sla::compliance))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/{id}", get(incidents::one))
+        .route("/v1/backtests", post(backtests::post))
+        .route("/v1/backtests/{id}", get(backtests::get).delete(backtests::delete))
         .route("/v1/settings/{family}", get(settings::get).put(settings::put))
         .route("/v1/settings/{family}/history", get(settings::history))
         .route("/v1/settings/{family}/schema", get(settings::schema))

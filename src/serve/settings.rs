@@ -36,7 +36,7 @@ impl Settings {
     }
 
     /// Reads to the end, then looks.
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&History) -> T + Send + 'static,
     ) -> Result<T, ApiError> {

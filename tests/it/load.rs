@@ -66,12 +66,27 @@ pub fn send(system: &System, seed: u64, count: usize) {
     sender.flush();
 }
 
-/// A report with a due time of its own.
-pub fn report(tenant: &str, area: String, event_id: String, occurred_at: i64, due_at: i64) -> CivicEvent {
+/// Appends events in their order, all of them acknowledged.
+pub fn append(system: &System, events: impl Iterator<Item = CivicEvent>) {
+    let mut sender = Sender::new(&system.log, 0);
+    for event in events {
+        sender.append(&Record::of(&event));
+    }
+    sender.flush();
+}
+
+/// A report, with a due time of its own or without.
+pub fn report(
+    tenant: &str,
+    area: String,
+    event_id: String,
+    occurred_at: i64,
+    due_at: impl Into<Option<i64>>,
+) -> CivicEvent {
     let report = ReportSubmitted {
         area,
         description: "Broken bench".into(),
-        due_at: Some(due_at),
+        due_at: due_at.into(),
         department: None,
         address: None,
         latitude: None,
@@ -100,23 +115,40 @@ impl Sender {
 
     fn send(&mut self, count: usize) {
         for _ in 0..count {
-            let (partition, key, value) = self.generator.next();
-            let mut record =
-                BaseRecord::<[u8], [u8]>::to(&self.topic).partition(partition).key(&key).payload(&value);
-            while let Err((error, returned)) = self.producer.send(record) {
-                assert!(
-                    matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)),
-                    "{error}"
-                );
-                record = returned;
-                self.producer.poll(Duration::from_millis(10));
-            }
+            let record = self.generator.next();
+            self.append(&record);
         }
         self.producer.poll(Duration::ZERO);
     }
 
+    fn append(&mut self, record: &Record) {
+        let Record { partition, key, value } = record;
+        let mut record =
+            BaseRecord::<[u8], [u8]>::to(&self.topic).partition(*partition).key(key).payload(value);
+        while let Err((error, returned)) = self.producer.send(record) {
+            assert!(matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)), "{error}");
+            record = returned;
+            self.producer.poll(Duration::from_millis(10));
+        }
+    }
+
     fn flush(&self) {
         self.producer.flush(Duration::from_secs(60)).unwrap();
+    }
+}
+
+/// A record of the family topic.
+struct Record {
+    partition: i32,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Record {
+    fn of(event: &CivicEvent) -> Self {
+        let partition = id::partition(event.route(), system::partitions("civic") as u32);
+        let value = codec::newest("civic").unwrap().encode(event).unwrap();
+        Self { partition, key: event.record_key().into_bytes(), value }
     }
 }
 
@@ -135,12 +167,12 @@ impl Generator {
         self.state % bound
     }
 
-    fn next(&mut self) -> (i32, Vec<u8>, Vec<u8>) {
-        let partitions = system::partitions("civic") as u32;
+    fn next(&mut self) -> Record {
         let now = Timestamp::now().as_millisecond();
         let choice = self.below(100);
         if choice == 0 {
-            return (self.below(partitions.into()) as i32, b"boston/torn".to_vec(), b"{torn".to_vec());
+            let partition = self.below(system::partitions("civic") as u64) as i32;
+            return Record { partition, key: b"boston/torn".to_vec(), value: b"{torn".to_vec() };
         }
         let event = match choice {
             1..50 => self.report(now),
@@ -159,9 +191,7 @@ impl Generator {
                 None => self.report(now),
             },
         };
-        let partition = id::partition(event.route(), partitions);
-        let value = codec::newest("civic").unwrap().encode(&event).unwrap();
-        (partition, event.record_key().into_bytes(), value)
+        Record::of(&event)
     }
 
     fn any(&mut self) -> Option<(&'static str, String, String)> {
@@ -185,7 +215,7 @@ impl Generator {
 
     fn report_of(&mut self, tenant: &str, area: String, event_id: String, at: i64) -> CivicEvent {
         let occurred_at = at - self.below(2_000) as i64;
-        let due_at = occurred_at + self.below(4_000) as i64 - 1_000;
+        let due_at = (self.below(4) > 0).then(|| occurred_at + self.below(4_000) as i64 - 1_000);
         report(tenant, area, event_id, occurred_at, due_at)
     }
 

@@ -3,6 +3,7 @@
 //! A test makes a [`system::System`] of its own (topic prefix, database, ports), runs the roles as processes, and
 //! waits for conditions. An invariant is named by the test that proves it.
 
+mod backtest;
 mod chaos;
 mod civic;
 mod crash;

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::chaos::{assert_exactly_once, settled};
+use crate::expected;
 use crate::load::Load;
 use crate::system::{BINARY, KEY, OTHER_KEY, Process, READ_KEY, System, eventually};
 
@@ -75,7 +76,7 @@ async fn i4_settings_are_in_force_at_the_same_offset_after_kills_and_rebalances(
         let one = start("one").await;
         let version = system.set(Some("salem"), json!({"default_due": due, "allowance": "1s"}));
         if round % 2 == 1 {
-            system.set(None, json!({"grace": format!("{}d", 20 + round)}));
+            system.set(None, json!({"grace": format!("{}s", 1 + round)}));
         }
         eventually("the mark of the change", async || {
             let marks = system.read_committed("civic").into_values().flatten().filter(|record| {
@@ -94,6 +95,9 @@ async fn i4_settings_are_in_force_at_the_same_offset_after_kills_and_rebalances(
     assert!(one.terminate().await.success());
     assert!(other.terminate().await.success());
     assert_exactly_once(&system).await;
+    let late = expected::committed(&system, "late-events").into_values().flatten().count();
+    assert!(late > 0, "with a grace of some seconds some records are late");
+    crate::backtest::assert_that_the_outputs_follow_from_the_log(&system);
 }
 
 /// Of two that change the same version one is told so; of those that don't say which they change none is lost.

@@ -86,7 +86,7 @@ fn to_json<R: OutputRow>(row: &R) -> Result<Value, BacktestError> {
     let mut avro = Vec::new();
     row.encode(&mut avro)?;
     let (_, value) = codec::decode_generic(Some(&avro))?;
-    Ok(serde_json::to_value(json::Row { topic: row.topic(), value: &value }).map_err(BacktestError::Json)?)
+    serde_json::to_value(json::Row { topic: row.topic(), value: &value }).map_err(BacktestError::Json)
 }
 
 /// Provenance aside.

@@ -1,0 +1,215 @@
+//! `/v1/backtests`: what other settings would have found for the key's tenant, as a job of this process.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Json as JsonBody;
+use axum::body::Bytes;
+use axum::extract::{FromRef, Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::Shared;
+use super::settings::Settings;
+use crate::hindsight::backtest::{self, BacktestError, Progress, Question};
+use crate::http::{ApiError, CanAdmin, CanRead, Tenant};
+use crate::log::Log;
+use crate::settings::{FamilyKind, Json};
+
+/// Answers that are kept; the oldest go first.
+const KEPT: usize = 32;
+/// Differences that an answer holds.
+const SHOWN: usize = 100;
+/// When to ask again while another one runs.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The backtests of this process: one at a time.
+#[derive(Clone)]
+pub struct Backtests {
+    log: Log,
+    jobs: Arc<Mutex<VecDeque<Job>>>,
+}
+
+struct Job {
+    id: Uuid,
+    tenant: String,
+    progress: Arc<Progress>,
+    outcome: Option<Result<Box<RawValue>, BacktestError>>,
+}
+
+impl FromRef<Shared> for Backtests {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.backtests.clone()
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    family: String,
+    /// What the tenant would have set.
+    settings: Json,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+/// How a job stands.
+#[derive(Debug, Serialize)]
+struct Status<'a> {
+    id: Uuid,
+    /// `running`, `done`, `failed` or `stopped`.
+    status: &'static str,
+    progress: Count,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Offsets of the log.
+#[derive(Debug, Serialize)]
+struct Count {
+    done: u64,
+    total: u64,
+}
+
+impl Job {
+    fn status(&self) -> Status<'_> {
+        let (done, total) = self.progress.of();
+        let (status, result, reason) = match &self.outcome {
+            None => ("running", None, None),
+            Some(Ok(result)) => ("done", Some(&**result), None),
+            Some(Err(BacktestError::Stopped)) => ("stopped", None, None),
+            Some(Err(error)) => ("failed", None, Some(error.to_string())),
+        };
+        Status { id: self.id, status, progress: Count { done, total }, result, reason }
+    }
+}
+
+impl Backtests {
+    pub(super) fn new(log: Log) -> Self {
+        Self { log, jobs: Arc::default() }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, tenant: &Tenant, question: Question) -> Result<Response, ApiError> {
+        let mut jobs = self.jobs();
+        if jobs.iter().any(|job| job.outcome.is_none()) {
+            return Err(ApiError::too_many_requests("another backtest is running here", RETRY_AFTER));
+        }
+        let (id, progress) = (Uuid::now_v7(), Arc::new(Progress::default()));
+        let job =
+            Job { id, tenant: tenant.as_str().to_owned(), progress: Arc::clone(&progress), outcome: None };
+        let answer = (
+            StatusCode::ACCEPTED,
+            [(header::LOCATION, format!("/v1/backtests/{id}"))],
+            JsonBody(job.status()),
+        );
+        let answer = answer.into_response();
+        let backtests = self.clone();
+        let work = move || {
+            let outcome = answer_to(&backtests.log, &question, &progress);
+            if let Some(job) = backtests.jobs().iter_mut().find(|job| job.id == id) {
+                job.outcome = Some(outcome);
+            }
+        };
+        // A thread of its own, which the end of the process need not wait for: it writes nothing.
+        std::thread::Builder::new().name("backtest".to_owned()).spawn(work).map_err(ApiError::internal)?;
+        jobs.push_back(job);
+        if jobs.len() > KEPT {
+            jobs.pop_front();
+        }
+        Ok(answer)
+    }
+
+    /// The tenant's job of that id.
+    fn look<T>(&self, tenant: &Tenant, id: &str, look: impl FnOnce(&Job) -> T) -> Result<T, ApiError> {
+        let jobs = self.jobs();
+        let job = jobs.iter().find(|job| job.tenant == tenant.as_str() && job.id.to_string() == id);
+        job.map(look).ok_or_else(|| ApiError::not_found("this process has no such backtest, or no longer"))
+    }
+}
+
+/// The findings, and the first of the differences.
+#[derive(Serialize)]
+struct Answer<'a, F, D> {
+    #[serde(flatten)]
+    findings: &'a F,
+    /// How many rows differ.
+    difference_count: usize,
+    /// The first of them.
+    differences: Vec<D>,
+}
+
+fn answer_to(log: &Log, question: &Question, progress: &Progress) -> Result<Box<RawValue>, BacktestError> {
+    let findings = backtest::run(log, question, progress)?;
+    let described = findings.differences.iter().take(SHOWN).map(|difference| difference.describe());
+    let differences = described.collect::<Result<Vec<_>, _>>()?;
+    let difference_count = findings.differences.len();
+    let answer = Answer { findings: &findings, difference_count, differences };
+    serde_json::value::to_raw_value(&answer).map_err(BacktestError::Json)
+}
+
+/// `POST /v1/backtests`: begins one.
+pub async fn post(
+    CanAdmin(tenant): CanAdmin,
+    State(backtests): State<Backtests>,
+    State(settings): State<Settings>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let request: Request = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body))
+        .map_err(|error| match error.inner().classify() {
+            serde_json::error::Category::Data => {
+                ApiError::invalid(error.path().to_string(), error.inner().to_string())
+            }
+            _ => ApiError::malformed_json(error.inner().to_string()),
+        })?;
+    let Request { family, settings: document, from, to } = request;
+    let Some(family) = FamilyKind::named(&family) else {
+        return Err(ApiError::invalid("family", format!("there is no family {family:?}")));
+    };
+    if let Some((from, to)) = from.zip(to).filter(|(from, to)| from >= to) {
+        return Err(ApiError::invalid("from", format!("{from} is not before {to}")));
+    }
+    let (name, checked) = (tenant.as_str().to_owned(), document.clone());
+    let check = settings.look(move |history| history.check(family, Some(&name), &checked)).await?;
+    check.map_err(|problem| ApiError::invalid(format!("settings.{}", problem.path), problem.reason))?;
+    let question = Question {
+        family,
+        tenant: Some(tenant.as_str().to_owned()),
+        document: Some(document),
+        from: from.map(Timestamp::as_millisecond),
+        to: to.map(Timestamp::as_millisecond),
+        // The API's own work needs cores, too.
+        threads: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
+    };
+    backtests.start(&tenant, question)
+}
+
+/// `GET /v1/backtests/{id}`: how it stands, and what came out.
+pub async fn get(
+    CanRead(tenant): CanRead,
+    State(backtests): State<Backtests>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    backtests.look(&tenant, &id, |job| JsonBody(job.status()).into_response())
+}
+
+/// `DELETE /v1/backtests/{id}`: stops it, if it is running.
+pub async fn delete(
+    CanAdmin(tenant): CanAdmin,
+    State(backtests): State<Backtests>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    backtests.look(&tenant, &id, |job| job.progress.stop())?;
+    Ok(StatusCode::NO_CONTENT)
+}
