@@ -37,6 +37,7 @@ check:
 bench:
     cargo bench --bench fold
     cargo bench --bench end_to_end
+    cargo bench --bench backtest
 
 # The properties of the engine, each tried with many more cases.
 nightly:

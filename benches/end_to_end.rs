@@ -7,11 +7,13 @@
 #[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod bids;
 mod by_hand;
+mod process;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bids::Bid;
+use process::cpu_seconds;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -227,13 +229,6 @@ fn wait_until_committed(log: &Log, group: &str, records: i64) -> Result<(), Kafk
         // Seldom, so that looking costs nothing beside the work.
         std::thread::sleep(Duration::from_millis(100));
     }
-}
-
-/// User and system time of this process, in seconds (Linux, 100 ticks a second).
-fn cpu_seconds() -> Result<f64, Failure> {
-    let text = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = text.rsplit_once(')').ok_or("no command")?.1.split_whitespace().collect();
-    Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
 }
 
 /// How many windows were emitted, and the sum of their counts; without the last, which silence may have closed or not.
