@@ -20,6 +20,9 @@ use tidewatch::settings::{self, FamilyKind};
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const TENANT: &str = "boston";

@@ -151,7 +151,7 @@ impl Aggregate for BidTotals {
     }
 
     fn row(&self, meta: RowMeta, window: Window, value: &Totals) -> BidRow {
-        BidRow::Totals(meta.key, window, *value)
+        BidRow::Totals(meta.key.into(), window, *value)
     }
 }
 

@@ -1,7 +1,10 @@
-//! Derived rows: what operators emit, one struct a derived topic.
+//! Derived rows: what operators emit, one struct a derived topic. Texts are short ones that lie in place, or shared with
+//! the state from which they come: most records emit a row.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -23,11 +26,11 @@ pub struct RowMeta {
     #[serde(default)]
     pub merged_into: Option<Uuid>,
     /// Whose it is.
-    pub tenant: String,
+    pub tenant: CompactString,
     /// The key under which it was folded.
-    pub key: String,
+    pub key: CompactString,
     /// Which operator emitted it.
-    pub operator: String,
+    pub operator: CompactString,
     /// The operator's semantic version: the same log gives the same rows under the same version (I2).
     pub operator_version: i32,
     /// The settings in force: an offset of the `settings` topic (I4).
@@ -42,13 +45,13 @@ pub struct RowMeta {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordReference {
     /// Family topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Partition.
     pub partition: i32,
     /// Offset.
     pub offset: i64,
     /// The producer's event id.
-    pub event_id: String,
+    pub event_id: Arc<str>,
 }
 
 /// The records behind a row (I8): the first 8, the last 24 after those, and how many there were.
@@ -94,21 +97,21 @@ pub struct Incident {
     /// Name, version, provenance.
     pub meta: RowMeta,
     /// The family whose records are behind it.
-    pub family: String,
+    pub family: CompactString,
     /// Which rule found it, e.g. `sla_breach`.
-    pub rule: String,
+    pub rule: CompactString,
     /// How grave it is.
     pub severity: Severity,
     /// What it is about, e.g. an issue's id.
     pub subject: String,
     /// One line for people.
-    pub title: String,
+    pub title: Arc<str>,
     /// When it began: for a breach its due time, never the time at which a timer fired (I2).
     pub started_at: Millis,
     /// When it ended, where it has.
     pub ended_at: Option<Millis>,
     /// What is particular to the rule.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: BTreeMap<CompactString, CompactString>,
 }
 
 /// Whose word a due time is.
@@ -139,9 +142,9 @@ pub struct SlaMetric {
     /// The issue.
     pub issue_id: Uuid,
     /// Its area.
-    pub area: String,
+    pub area: Arc<str>,
     /// Its department, if known.
-    pub department: Option<String>,
+    pub department: Option<Arc<str>>,
     /// When it was opened.
     pub opened_at: Millis,
     /// When it was due.

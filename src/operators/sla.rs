@@ -8,7 +8,9 @@
 //! that is opened again retracts its metric.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -64,17 +66,9 @@ impl Default for SlaSettings {
 /// What is kept of an issue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Issue {
-    area: String,
-    department: Option<String>,
-    title: String,
-    /// Event id of the report: names the issue's rows.
-    event_id: String,
-    opened_at: Millis,
-    /// The report's own due time.
-    reported_due: Option<Millis>,
+    report: Arc<Report>,
     /// The due time that holds; none where the tenant has no default.
     due_at: Option<Millis>,
-    first_arrival: Millis,
     /// (event time, status), by event time, then by arrival.
     changes: Vec<(Millis, IssueStatus)>,
     trail: Trail,
@@ -83,6 +77,20 @@ pub struct Issue {
     /// What was last emitted, so that only changes are.
     emitted_metric: Option<Metric>,
     emitted_breach: Option<Breach>,
+}
+
+/// What its report said, which never changes.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Report {
+    area: Arc<str>,
+    department: Option<Arc<str>>,
+    title: Arc<str>,
+    /// Event id of the report: names the issue's rows.
+    event_id: Box<str>,
+    opened_at: Millis,
+    /// The report's own due time.
+    due_at: Option<Millis>,
+    first_arrival: Millis,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,7 +125,7 @@ impl Operator for Sla {
     type Row = Row;
 
     const NAME: &'static str = "sla";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
 
     fn record(&self, context: &mut Context<'_, Self>, event: &CivicEvent) -> Result<(), Rejection> {
         match &event.body {
@@ -182,15 +190,18 @@ impl Sla {
             // The same report again, after the horizon of duplicates: it says nothing new, or nothing any more.
             return if context.get(&id).is_some() { Ok(()) } else { Err(Rejection::Late) };
         }
-        let mut issue = Issue {
-            area: report.area.clone(),
-            department: report.department.clone(),
-            title: format!("Overdue: {}", first_line(&report.description)),
-            event_id: event.event_id.clone(),
+        let report = Report {
+            area: report.area.as_str().into(),
+            department: report.department.as_deref().map(Arc::from),
+            title: format!("Overdue: {}", first_line(&report.description)).into(),
+            event_id: event.event_id.as_str().into(),
             opened_at: event.occurred_at,
-            reported_due: report.due_at,
-            due_at: None,
+            due_at: report.due_at,
             first_arrival: context.append_time(),
+        };
+        let mut issue = Issue {
+            report: Arc::new(report),
+            due_at: None,
             changes: Vec::new(),
             trail: Trail::default(),
             is_past_due: false,
@@ -233,11 +244,11 @@ impl Sla {
 impl Issue {
     /// When it is due: its report's own time comes before the tenant's default.
     fn due_under(&self, settings: &SlaSettings) -> Option<Millis> {
-        self.reported_due.or_else(|| Some(self.opened_at.saturating_add(settings.default_due?)))
+        self.report.due_at.or_else(|| Some(self.report.opened_at.saturating_add(settings.default_due?)))
     }
 
     fn due_source(&self) -> DueSource {
-        if self.reported_due.is_some() { DueSource::Reported } else { DueSource::Default }
+        if self.report.due_at.is_some() { DueSource::Reported } else { DueSource::Default }
     }
 
     /// Sets the timer at which its rows become final: its grace after it was resolved and due.
@@ -295,19 +306,20 @@ impl Issue {
         metric: Metric,
         mark: impl FnOnce(&mut RowMeta),
     ) {
-        let mut meta = context.row_meta(&[METRIC, &self.event_id], self.first_arrival, &self.trail);
+        let report = &*self.report;
+        let mut meta = context.row_meta(&[METRIC, &report.event_id], report.first_arrival, &self.trail);
         mark(&mut meta);
         let Metric { due_at, resolved_at } = metric;
         context.emit(Row::SlaMetric(SlaMetric {
             meta,
             issue_id: id,
-            area: self.area.clone(),
-            department: self.department.clone(),
-            opened_at: self.opened_at,
+            area: Arc::clone(&report.area),
+            department: report.department.clone(),
+            opened_at: report.opened_at,
             due_at,
             due_source: self.due_source(),
             resolved_at,
-            resolution_ms: resolved_at.saturating_sub(self.opened_at).max(0),
+            resolution_ms: resolved_at.saturating_sub(report.opened_at).max(0),
             met: resolved_at <= due_at,
         }));
     }
@@ -319,22 +331,23 @@ impl Issue {
         breach: Breach,
         mark: impl FnOnce(&mut RowMeta),
     ) {
-        let mut meta = context.row_meta(&[RULE, &self.event_id], self.first_arrival, &self.trail);
+        let report = &*self.report;
+        let mut meta = context.row_meta(&[RULE, &report.event_id], report.first_arrival, &self.trail);
         mark(&mut meta);
-        let mut attributes = BTreeMap::from([
-            ("area".to_owned(), self.area.clone()),
-            ("due_source".to_owned(), self.due_source().as_str().to_owned()),
+        let mut attributes: BTreeMap<CompactString, CompactString> = BTreeMap::from([
+            ("area".into(), (&*report.area).into()),
+            ("due_source".into(), self.due_source().as_str().into()),
         ]);
-        if let Some(department) = &self.department {
-            attributes.insert("department".to_owned(), department.clone());
+        if let Some(department) = &report.department {
+            attributes.insert("department".into(), (&**department).into());
         }
         context.emit(Row::Incident(Incident {
             meta,
-            family: "civic".to_owned(),
-            rule: RULE.to_owned(),
+            family: "civic".into(),
+            rule: RULE.into(),
             severity: Severity::High,
             subject: id.to_string(),
-            title: self.title.clone(),
+            title: Arc::clone(&report.title),
             started_at: breach.due_at,
             ended_at: breach.ended_at,
             attributes,

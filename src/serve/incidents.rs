@@ -1,6 +1,7 @@
 //! `GET /v1/incidents` and `GET /v1/incidents/{id}`: what went wrong.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::Path;
@@ -60,7 +61,7 @@ pub struct IncidentAnswer {
 
 /// ClickHouse's tuples come as tuples.
 fn references<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RecordReference>, D::Error> {
-    let tuples = Vec::<(String, i32, i64, String)>::deserialize(deserializer)?;
+    let tuples = Vec::<(Arc<str>, i32, i64, Arc<str>)>::deserialize(deserializer)?;
     let reference =
         |(topic, partition, offset, event_id)| RecordReference { topic, partition, offset, event_id };
     Ok(tuples.into_iter().map(reference).collect())

@@ -54,13 +54,13 @@ impl Trail {
     }
 
     /// As a row carries it.
-    pub(super) fn evidence(&self, topic: &str, partition: i32) -> Evidence {
+    pub(super) fn evidence(&self, topic: &Arc<str>, partition: i32) -> Evidence {
         let references = |kept: &mut dyn Iterator<Item = &(i64, Arc<str>)>| {
             let reference = |(offset, event_id): &(i64, Arc<str>)| RecordReference {
-                topic: topic.to_owned(),
+                topic: Arc::clone(topic),
                 partition,
                 offset: *offset,
-                event_id: event_id.to_string(),
+                event_id: Arc::clone(event_id),
             };
             kept.map(reference).collect()
         };
@@ -86,7 +86,7 @@ mod tests {
 
     fn kept(trail: &Trail) -> (Vec<i64>, Vec<i64>) {
         let offsets = |kept: &[RecordReference]| kept.iter().map(|reference| reference.offset).collect();
-        let evidence = trail.evidence("t", 0);
+        let evidence = trail.evidence(&"t".into(), 0);
         (offsets(&evidence.first), offsets(&evidence.last))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use serde::Serialize;
@@ -75,7 +76,7 @@ pub enum Rejection {
 /// Where a task stands in the log while a record or timer is at work.
 #[derive(Debug, Clone)]
 pub(super) struct Position {
-    pub topic: String,
+    pub topic: Arc<str>,
     pub partition: i32,
     pub generation: u8,
     pub offset: i64,
@@ -211,7 +212,7 @@ impl<O: Operator> Context<'_, O> {
     /// The provenance of the next version of the row that [`row_id`](Self::row_id) names by `parts`.
     pub fn row_meta(&mut self, parts: &[&str], first_arrival: Millis, trail: &Trail) -> RowMeta {
         let id = self.row_id(parts);
-        let (tenant, key) = (self.tenant().to_owned(), self.key().to_owned());
+        let (tenant, key) = (self.tenant().into(), self.state.cells[self.key].name.clone());
         let position = &mut *self.position;
         let emission = position.emissions.entry(id).or_insert(0);
         let version = id::version(position.generation, position.offset, *emission);
@@ -224,7 +225,7 @@ impl<O: Operator> Context<'_, O> {
             merged_into: None,
             tenant,
             key,
-            operator: O::NAME.to_owned(),
+            operator: O::NAME.into(),
             operator_version: O::VERSION,
             settings_version: position.settings_version,
             first_arrival,

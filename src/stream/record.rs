@@ -63,7 +63,7 @@ impl<O: Operator> Record<'_, O> {
             message += &format!(" (of its value's {length} bytes, {VALUE_KEPT} are kept here)");
         }
         DeadLetter {
-            topic: position.topic.clone(),
+            topic: position.topic.to_string(),
             partition: position.partition,
             offset: self.offset,
             append_time: self.append_time,
@@ -79,7 +79,7 @@ impl<O: Operator> Record<'_, O> {
     pub(super) fn late_event(&self, position: &Position) -> LateEvent {
         let event = self.event();
         LateEvent {
-            topic: position.topic.clone(),
+            topic: position.topic.to_string(),
             partition: position.partition,
             offset: self.offset,
             append_time: self.append_time,

@@ -1,6 +1,5 @@
 //! The partitions of a family in memory.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::event::{Millis, id};
@@ -67,10 +66,7 @@ impl<O: Operator> Partitions<O> {
     fn commit(&mut self) {
         self.since_commit = 0;
         for task in &mut self.tasks {
-            task.accounting();
-            let written = task.changes::<Infallible>(&mut |_, _| Ok(()));
-            written.unwrap_or_else(|never| match never {});
-            task.commit();
+            task.commit_in_memory();
         }
     }
 

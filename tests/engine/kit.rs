@@ -95,7 +95,7 @@ impl Row {
         let text = |key: &Option<Vec<u8>>| String::from_utf8(key.clone().unwrap_or_default()).unwrap();
         match self {
             Self::Window { meta, window: Window { start, end }, tally: Tally { count, sum } } => {
-                let (key, start, end, count, sum) = (meta.key.clone(), *start, *end, *count, *sum);
+                let (key, start, end, count, sum) = (meta.key.to_string(), *start, *end, *count, *sum);
                 match (meta.retracted, meta.is_final) {
                     (true, _) => Output::Retracted { key, start, end, count, sum },
                     (_, true) => Output::Final { key, start, end, count, sum },
@@ -103,7 +103,7 @@ impl Row {
                 }
             }
             Self::Fired { meta, name, due, watermark } => {
-                Output::Fired { key: meta.key.clone(), name: *name, due: *due, watermark: *watermark }
+                Output::Fired { key: meta.key.to_string(), name: *name, due: *due, watermark: *watermark }
             }
             Self::DeadLetter(row) => Output::Dead { key: text(&row.record_key), reason: row.reason.clone() },
             Self::Late(row) => Output::Late { key: text(&row.record_key) },

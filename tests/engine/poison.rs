@@ -70,7 +70,8 @@ fn i7_a_timer_that_panics_is_dead_lettered_alone_with_its_key() {
     driver.commit();
     driver.advance_to(300);
     let rows = driver.take();
-    let found: Vec<String> = rows.iter().filter_map(|row| row.meta().map(|meta| meta.key.clone())).collect();
+    let found: Vec<String> =
+        rows.iter().filter_map(|row| row.meta().map(|meta| meta.key.to_string())).collect();
     assert_eq!(found, ["a/x", "a/y"], "the others fire");
     let letters = letters(&rows);
     assert_eq!(letters.len(), 1);

@@ -236,7 +236,7 @@ async fn i1_a_row_that_does_not_follow_from_the_log_is_found() {
     let rows = expected::committed(&system, "incidents");
     let (key, value) = rows.into_values().flatten().next().unwrap();
     let mut forged: Incident = expected::decode("incidents", &value);
-    forged.title = "Overdue: something else".to_owned();
+    forged.title = "Overdue: something else".into();
     forged.meta.id = Uuid::new_v8([7; 16]);
     let value = codec::newest("incidents").unwrap().encode(&forged).unwrap();
     let producer: rdkafka::producer::BaseProducer = system.log.producer().create().unwrap();

@@ -86,7 +86,7 @@ async fn i3_a_breach_fires_in_silence_and_is_corrected() {
         let record =
             log[&reference.partition].iter().find(|record| record.offset() == reference.offset).unwrap();
         let event: tidewatch::event::civic::CivicEvent = expected::decode("civic", record.payload().unwrap());
-        assert_eq!(event.event_id, reference.event_id, "I8: the evidence names the records behind the row");
+        assert_eq!(*event.event_id, *reference.event_id, "I8: the evidence names the records behind the row");
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
+
 use crate::codec::{self, CodecError};
-use crate::event::derived::{Incident, Row, SlaMetric};
+use crate::event::derived::{Incident, Row, RowMeta, SlaMetric};
 use crate::worker::OutputRow;
 
 /// A row that can be compared, counted, and read back.
-pub trait Finding: OutputRow + PartialEq + Send {
+pub trait Finding: OutputRow + PartialEq + Clone + Send {
     /// The derived topics in which such rows lie.
     const TOPICS: &'static [&'static str];
 
@@ -25,7 +27,7 @@ pub trait Finding: OutputRow + PartialEq + Send {
     /// The record that emitted it: its topic where the row names it, partition (or the key that leads to it), offset.
     fn input(&self) -> Input<'_>;
 
-    /// Whether another version says the same, however it came about.
+    /// Whether it is the same row and says the same, however it came about.
     fn says_the_same(&self, other: &Self) -> bool;
 
     /// Under what it is counted.
@@ -39,6 +41,10 @@ pub enum Input<'a> {
     Key(&'a str, i64),
     /// At a record that it names.
     Record(&'a str, i32, i64),
+}
+
+fn is_the_same_row(one: &RowMeta, other: &RowMeta) -> bool {
+    (one.id, one.retracted) == (other.id, other.retracted)
 }
 
 /// Under what a row is counted.
@@ -92,12 +98,44 @@ impl Finding for Row {
     }
 
     fn says_the_same(&self, other: &Self) -> bool {
+        // By name, so that no field is forgotten that is added.
         match (self, other) {
             (Self::Incident(row), Self::Incident(other)) => {
-                *row == Incident { meta: row.meta.clone(), ..other.clone() }
+                let Incident {
+                    meta,
+                    family,
+                    rule,
+                    severity,
+                    subject,
+                    title,
+                    started_at,
+                    ended_at,
+                    attributes,
+                } = row;
+                is_the_same_row(meta, &other.meta)
+                    && (started_at, ended_at, severity)
+                        == (&other.started_at, &other.ended_at, &other.severity)
+                    && (family, rule, subject) == (&other.family, &other.rule, &other.subject)
+                    && (title, attributes) == (&other.title, &other.attributes)
             }
             (Self::SlaMetric(row), Self::SlaMetric(other)) => {
-                *row == SlaMetric { meta: row.meta.clone(), ..other.clone() }
+                let SlaMetric {
+                    meta,
+                    issue_id,
+                    area,
+                    department,
+                    opened_at,
+                    due_at,
+                    due_source,
+                    resolved_at,
+                    resolution_ms,
+                    met,
+                } = row;
+                is_the_same_row(meta, &other.meta)
+                    && (met, due_at, due_source) == (&other.met, &other.due_at, &other.due_source)
+                    && (opened_at, resolved_at, resolution_ms)
+                        == (&other.opened_at, &other.resolved_at, &other.resolution_ms)
+                    && (issue_id, area, department) == (&other.issue_id, &other.area, &other.department)
             }
             _ => self == other,
         }
@@ -108,7 +146,7 @@ impl Finding for Row {
             Self::Incident(row) => Facets {
                 rule: Cow::Borrowed(&row.rule),
                 severity: Some(row.severity.as_str()),
-                area: row.attributes.get("area").map(String::as_str),
+                area: row.attributes.get("area").map(CompactString::as_str),
                 is_met: None,
             },
             Self::SlaMetric(row) => Facets {

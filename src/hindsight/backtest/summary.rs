@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::difference::{Difference, Kind};
+use super::difference::Kind;
 use super::finding::{Facets, Finding};
 
 /// Rows on either side, by what they are about.
@@ -64,9 +64,10 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub fn add<R: Finding>(&mut self, difference: &Difference<R>, kind: Option<Kind>) {
+    /// Takes in a row as it is before and after.
+    pub fn add<R: Finding>(&mut self, [before, after]: [Option<&R>; 2], kind: Option<Kind>) {
         // A row may have another severity after than before: it counts in both groups.
-        for (row, is_after) in [(&difference.before, false), (&difference.after, true)] {
+        for (row, is_after) in [(before, false), (after, true)] {
             let Some(row) = row else { continue };
             let facets = row.facets();
             let count = |group: &mut Group| {

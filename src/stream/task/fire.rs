@@ -133,7 +133,7 @@ impl<O: Operator> Task<O> {
         };
         let name = &self.state.cells[key].name;
         DeadLetter {
-            topic: self.position.topic.clone(),
+            topic: self.position.topic.to_string(),
             partition: self.position.partition,
             offset: self.position.offset,
             append_time: self.position.append_time,

@@ -105,7 +105,7 @@ impl<O: Operator> Task<O> {
             emission_chunks: 0,
         };
         let position = Position {
-            topic: topic.to_owned(),
+            topic: topic.into(),
             partition,
             generation,
             offset: 0,
@@ -267,7 +267,7 @@ impl<O: Operator> Task<O> {
         Accounting {
             tenant: tenant.to_owned(),
             operator: O::NAME.to_owned(),
-            topic: self.position.topic.clone(),
+            topic: self.position.topic.to_string(),
             partition: self.position.partition,
             hour,
             version: id::version(self.position.generation, self.position.offset, 0),

@@ -85,6 +85,14 @@ impl<O: Operator> Task<O> {
         self.state.commit();
     }
 
+    /// As [`commit`](Self::commit), where no changelog is kept: forgets what is to be forgotten by now, and what an
+    /// [`abort`](Self::abort) would need.
+    pub fn commit_in_memory(&mut self) {
+        self.accounting();
+        self.find_expired();
+        self.commit();
+    }
+
     /// Takes back what has been done since the last commit. It costs what was touched (I5).
     pub fn abort(&mut self) {
         self.state.undo_to(0);
