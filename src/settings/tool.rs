@@ -23,7 +23,7 @@ pub struct Options {
 #[derive(Debug, Args)]
 struct Subject {
     /// The family
-    #[arg(long, value_parser = family)]
+    #[arg(long, value_parser = FamilyKind::parse)]
     family: &'static FamilyKind,
     /// The tenant; without one, what holds for all that have set nothing themselves
     #[arg(long, value_name = "NAME")]
@@ -57,11 +57,6 @@ enum Action {
         /// JSON, or TOML
         file: PathBuf,
     },
-}
-
-fn family(name: &str) -> Result<&'static FamilyKind, String> {
-    let names: Vec<&str> = super::FAMILIES.iter().map(|family| family.name).collect();
-    FamilyKind::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
 }
 
 /// Why the tool could not do it.

@@ -12,7 +12,6 @@
 //! time passes only when a line arrives.
 
 mod input;
-mod json;
 mod output;
 mod partitions;
 
@@ -33,7 +32,7 @@ use serde_json::value::RawValue;
 use self::input::{Line, Lines};
 use self::output::Printer;
 use self::partitions::Partitions;
-use crate::codec::{self, CodecError, PinnedSchema};
+use crate::codec::{self, CodecError, PinnedSchema, json};
 use crate::config;
 use crate::event::{Event, Millis};
 use crate::http::ApiError;

@@ -10,9 +10,9 @@ use serde::{Serialize, Serializer};
 use crate::event::Millis;
 
 /// A row of a topic: `{"topic": …}` and its fields, in the order of its schema.
-pub(super) struct Row<'a> {
-    pub(super) topic: &'a str,
-    pub(super) value: &'a Value,
+pub(crate) struct Row<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) value: &'a Value,
 }
 
 impl Serialize for Row<'_> {
@@ -75,7 +75,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// RFC 3339 in UTC with milliseconds; `None` where the calendar has no such time.
-pub(super) fn time(millis: Millis) -> Option<String> {
+pub(crate) fn time(millis: Millis) -> Option<String> {
     Timestamp::from_millisecond(millis).ok().map(|time| format!("{time:.3}"))
 }
 
