@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use tidewatch::config::Config;
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
-use tidewatch::{settings, sink, telemetry};
+use tidewatch::{letters, settings, sink, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,10 @@ enum Command {
     Migrate(Settings),
     /// What is set of a family's operators: get, set, diff.
     Settings(SettingsArguments),
+    /// Records that could not be folded: lists them, shows one, sends them again.
+    DeadLetters(LettersArguments),
+    /// Records that came too late: lists them, shows one, sends them again.
+    LateEvents(LettersArguments),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(tidewatch::trial::Options),
     /// Plays a real month through the whole path, on a stack of its own.
@@ -56,12 +60,27 @@ struct SettingsArguments {
 }
 
 #[derive(Args)]
+struct LettersArguments {
+    #[command(flatten)]
+    process: Settings,
+    #[command(flatten)]
+    options: letters::Options,
+}
+
+impl LettersArguments {
+    fn run(&self, kind: letters::Kind) -> Result<ExitCode, Failure> {
+        letters::run(kind, &self.options, &Log::new(&self.process.load()?.kafka))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Args)]
 struct Settings {
     /// A TOML file of settings.
-    #[arg(long, env = tidewatch::config::FILE)]
+    #[arg(long, global = true, env = tidewatch::config::FILE)]
     config: Option<PathBuf>,
     /// One setting, over file and environment: --set kafka.brokers=localhost:9092
-    #[arg(long = "set", value_name = "NAME=VALUE")]
+    #[arg(long = "set", global = true, value_name = "NAME=VALUE")]
     assignments: Vec<String>,
 }
 
@@ -101,6 +120,8 @@ fn main() -> ExitCode {
             settings::tool::run(&arguments.options, &Log::new(&config.kafka))?;
             Ok(ExitCode::SUCCESS)
         }),
+        Command::DeadLetters(arguments) => arguments.run(letters::Kind::DeadLetters),
+        Command::LateEvents(arguments) => arguments.run(letters::Kind::LateEvents),
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
         Command::Migrate(settings) => in_runtime(migrate(settings)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),

@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod expected;
 mod input;
+mod letters;
 mod load;
 mod odd;
 mod operation;
