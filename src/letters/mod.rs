@@ -149,7 +149,8 @@ fn act(kind: Kind, options: &Options, log: &Log, out: &mut impl Write) -> Result
                 }
             }
             if *dry_run {
-                writeln!(out, "{}{found}: {}", plan.steps(), plan.summary(plan.records.len(), "would be"))?;
+                let summary = plan.summary(plan.records.len(), "would be appended");
+                writeln!(out, "{}{found}: {summary}", plan.steps())?;
             } else {
                 redrive(log, &plan, &found, out)?;
             }
@@ -206,7 +207,7 @@ fn redrive(log: &Log, plan: &Plan, found: &str, out: &mut impl Write) -> Result<
     for (position, error) in &failed {
         eprintln!("{position} was not appended: {error}");
     }
-    writeln!(out, "{found}: {}", plan.summary(appended, "were"))?;
+    writeln!(out, "{found}: {}", plan.summary(appended, "appended"))?;
     match failed.len() {
         0 => Ok(()),
         failed => Err(LettersError::Undelivered { failed, left, appended }),

@@ -103,9 +103,9 @@ impl Plan {
         records.chain(obstacles).collect()
     }
 
-    /// What became of them, in a line; `appended` of the records `were` (or would be).
-    pub fn summary(&self, appended: usize, were: &str) -> String {
-        let mut text = format!("{appended} {were} appended again");
+    /// What became of them, in a line; so many records are `done`: appended, or would be.
+    pub fn summary(&self, records: usize, done: &str) -> String {
+        let mut text = format!("{records} {done} again");
         if self.repeats > 0 {
             text += &format!(", {} hold what another one holds", self.repeats);
         }
@@ -229,7 +229,10 @@ mod tests {
         let letters = [1, 2, 3].map(|offset| of(offset, "a/x", report("1", "x"))).into_iter();
         let plan = Plan::new(letters.chain([other_key, of(5, "a/x", report("2", "x"))]).collect());
         assert_eq!(offsets(&plan), [1, 4, 5]);
-        assert_eq!(plan.summary(3, "would be"), "3 would be appended again, 2 hold what another one holds");
+        assert_eq!(
+            plan.summary(3, "would be appended"),
+            "3 would be appended again, 2 hold what another one holds"
+        );
     }
 
     #[test]
@@ -258,7 +261,7 @@ mod tests {
         let expected =
             [(1, none), (2, none), (3, part), (4, part), (5, bad), (6, bad), (7, foreign), (8, foreign)];
         assert_eq!(kinds, expected);
-        let summary = "0 were appended again, 8 can't be redriven (2 kept in part, 2 of no family, 2 unreadable, 2 without a value)";
-        assert_eq!(plan.summary(0, "were"), summary);
+        let summary = "0 appended again, 8 can't be redriven (2 kept in part, 2 of no family, 2 unreadable, 2 without a value)";
+        assert_eq!(plan.summary(0, "appended"), summary);
     }
 }

@@ -129,7 +129,7 @@ async fn i7_a_redriven_record_is_folded_once_and_then_a_duplicate() {
     assert!(redriven(&system).is_empty());
 
     let summary = printed(&system, "dead-letters", &["redrive", "--reason", "unknown_id"]);
-    assert_eq!(summary, "4 dead letters: 4 were appended again\n");
+    assert_eq!(summary, "4 dead letters: 4 appended again\n");
     system.folded().await;
     assert_eq!(count(&system, "dead-letters"), 8, "their reports are still not there");
     for area in AREAS {
@@ -139,7 +139,7 @@ async fn i7_a_redriven_record_is_folded_once_and_then_a_duplicate() {
     assert_eq!(count(&system, "sla-metrics"), 0);
 
     let all_again = &["redrive", "--family", "civic", "--until", &seconds_from_now(60)];
-    let expected = "8 dead letters: 4 were appended again, 4 hold what another one holds\n";
+    let expected = "8 dead letters: 4 appended again, 4 hold what another one holds\n";
     assert_eq!(printed(&system, "dead-letters", all_again), expected);
     system.folded().await;
     assert_eq!(count(&system, "sla-metrics"), 4, "each closing is folded");
@@ -199,7 +199,7 @@ async fn i9_a_redriven_late_event_is_late_again() {
     for (grace, late) in [("0s", 2), ("30d", 3)] {
         system.set(Some("boston"), json!({"allowance": "0s", "grace": grace}));
         let summary = printed(&system, "late-events", &["redrive", &position]);
-        assert_eq!(summary, "1 late event: 1 were appended again\n");
+        assert_eq!(summary, "1 late event: 1 appended again\n");
         system.folded().await;
         let counts = counts(&system);
         assert_eq!((counts.folded, counts.late, counts.duplicate), (2, late, 0), "grace {grace}");
@@ -273,7 +273,7 @@ async fn what_can_not_be_listed_shown_or_redriven_is_refused_by_name() {
     let said = refused(&system, "late-events", &["show", &torn]);
     assert!(said.contains("nothing in late-events is of the record"), "{said}");
     let summary = printed(&system, "dead-letters", &["redrive"]);
-    let expected = "4 dead letters: 0 were appended again, 4 can't be redriven (1 kept in part, 1 unreadable, 2 without a value)\n";
+    let expected = "4 dead letters: 0 appended again, 4 can't be redriven (1 kept in part, 1 unreadable, 2 without a value)\n";
     assert_eq!(summary, expected);
     assert_eq!(system.read_committed("civic").values().map(Vec::len).sum::<usize>(), appended);
 
@@ -316,14 +316,14 @@ async fn records_that_kafka_does_not_take_are_named_and_keep_their_order() {
     };
     limit("20").await;
     let (success, out, err) = run(&system, "dead-letters", &["redrive"]);
-    assert!(!success && out == "3 dead letters: 0 were appended again\n", "{out}{err}");
+    assert!(!success && out == "3 dead letters: 0 appended again\n", "{out}{err}");
     assert!(err.contains(&format!("{} was not appended: ", positions[0])), "{err}");
     assert!(err.contains("0 were appended; redrive them again"), "{err}");
     assert!(redriven(&system).is_empty());
 
     limit("1048588").await;
     let (success, out, err) = run(&system, "dead-letters", &["redrive"]);
-    assert!(success && out == "3 dead letters: 3 were appended again\n", "{out}{err}");
+    assert!(success && out == "3 dead letters: 3 appended again\n", "{out}{err}");
     let again: BTreeMap<i64, (String, String)> = redriven(&system)
         .into_iter()
         .map(|(origin, record)| {
