@@ -30,8 +30,8 @@ pub(super) struct Sent {
     pub left: usize,
 }
 
-/// Appends the records in their order. After a failure no more are tried, and what is under way in its partition does not
-/// get ahead of it.
+/// Appends the records in their order. After a failure no more are tried, and of what is under way nothing gets ahead of a
+/// record of its partition that Kafka has refused. (It may, of one that has timed out, if Kafka is back just then.)
 pub(super) fn send(log: &Log, records: &[Redrive]) -> KafkaResult<Sent> {
     let producer: BaseProducer<Deliveries> = log
         .producer()
