@@ -13,7 +13,7 @@
 //! 4. [`serve`] answers questions from there.
 //!
 //! A record that can't be read or folded goes to the topic `dead-letters` with where it lies and why, and the
-//! partition goes on: nothing vanishes (I7). When time has to pass in silence, the worker appends a
+//! partition goes on: nothing vanishes (I7), and it can be sent again ([`letters`]). When time has to pass in silence, the worker appends a
 //! mark to the log (I4), so that a replay sees what was seen. What can be set of the operators ([`settings`]) is a log too,
 //! whose versions come into force by such marks.
 //!
@@ -54,6 +54,7 @@ pub mod event;
 pub mod hindsight;
 pub mod http;
 pub mod ingest;
+pub mod letters;
 pub mod log;
 pub mod operators;
 pub mod role;

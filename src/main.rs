@@ -8,7 +8,7 @@ use tidewatch::config::Config;
 use tidewatch::hindsight::backtest;
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
-use tidewatch::{settings, sink, telemetry};
+use tidewatch::{letters, settings, sink, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +41,13 @@ enum Command {
     /// Creates the topics and the tables, or brings them up to date.
     Migrate(Settings),
     /// What is set of a family's operators: get, set, diff.
-    Settings(SettingsArguments),
+    Settings(Tool<settings::tool::Options>),
     /// Folds the past under other settings, beside the running system, and prints what they would change.
-    Backtest(BacktestArguments),
+    Backtest(Tool<backtest::tool::Options>),
+    /// Records that could not be folded: lists them, shows one, sends them again.
+    DeadLetters(Tool<letters::Options>),
+    /// Records that came too late: lists them, shows one, sends them again.
+    LateEvents(Tool<letters::Options>),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(tidewatch::trial::Options),
     /// Plays a real month through the whole path, on a stack of its own.
@@ -54,29 +58,32 @@ enum Command {
     Local(tidewatch_local::Command),
 }
 
+/// What a tool takes, beside where the log is.
 #[derive(Args)]
-struct SettingsArguments {
+struct Tool<Options: Args> {
     #[command(flatten)]
     process: Settings,
     #[command(flatten)]
-    options: settings::tool::Options,
+    options: Options,
 }
 
-#[derive(Args)]
-struct BacktestArguments {
-    #[command(flatten)]
-    process: Settings,
-    #[command(flatten)]
-    options: backtest::tool::Options,
+impl<Options: Args> Tool<Options> {
+    fn run<T, E: Into<Failure>>(
+        &self,
+        tool: impl FnOnce(&Options, &Log) -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        let config = self.process.load()?;
+        tool(&self.options, &Log::new(&config.kafka)).map_err(Into::into)
+    }
 }
 
 #[derive(Args)]
 struct Settings {
     /// A TOML file of settings.
-    #[arg(long, env = tidewatch::config::FILE)]
+    #[arg(long, global = true, env = tidewatch::config::FILE)]
     config: Option<PathBuf>,
     /// One setting, over file and environment: --set kafka.brokers=localhost:9092
-    #[arg(long = "set", value_name = "NAME=VALUE")]
+    #[arg(long = "set", global = true, value_name = "NAME=VALUE")]
     assignments: Vec<String>,
 }
 
@@ -112,14 +119,12 @@ fn main() -> ExitCode {
         Command::Local(command) => tidewatch_local::run(command).map_err(Failure::from),
         #[cfg(feature = "local")]
         Command::Demo(options) => tidewatch::demo::run(&options),
-        Command::Settings(arguments) => arguments.process.load().and_then(|config| {
-            settings::tool::run(&arguments.options, &Log::new(&config.kafka))?;
-            Ok(ExitCode::SUCCESS)
-        }),
-        Command::Backtest(arguments) => arguments.process.load().and_then(|config| {
-            let is_the_same = backtest::tool::run(&arguments.options, &Log::new(&config.kafka))?;
-            Ok(if is_the_same { ExitCode::SUCCESS } else { ExitCode::from(2) })
-        }),
+        Command::Settings(tool) => tool.run(settings::tool::run).map(|()| ExitCode::SUCCESS),
+        Command::Backtest(tool) => tool
+            .run(backtest::tool::run)
+            .map(|is_the_same| if is_the_same { ExitCode::SUCCESS } else { ExitCode::from(2) }),
+        Command::DeadLetters(tool) => letters(&tool, letters::Kind::DeadLetters),
+        Command::LateEvents(tool) => letters(&tool, letters::Kind::LateEvents),
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
         Command::Migrate(settings) => in_runtime(migrate(settings)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
@@ -132,6 +137,10 @@ fn main() -> ExitCode {
         eprintln!("tidewatch: {error}");
         ExitCode::FAILURE
     })
+}
+
+fn letters(tool: &Tool<letters::Options>, kind: letters::Kind) -> Result<ExitCode, Failure> {
+    tool.run(|options, log| letters::run(kind, options, log)).map(|()| ExitCode::SUCCESS)
 }
 
 fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Failure> {

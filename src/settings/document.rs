@@ -86,12 +86,12 @@ impl FamilyKind {
     pub fn named(name: &str) -> Option<&'static Self> {
         FAMILIES.iter().find(|family| family.name == name)
     }
-}
 
-/// Reads a family's name, on a command line.
-pub fn family(name: &str) -> Result<&'static FamilyKind, String> {
-    let names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
-    FamilyKind::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
+    /// The same on the command line, where an error names those that there are.
+    pub fn parse(name: &str) -> Result<&'static Self, String> {
+        let names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+        Self::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
+    }
 }
 
 /// Every family that has settings.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::document::{FamilyKind, Json, Problem, family};
+use super::document::{FamilyKind, Json, Problem};
 use super::file::{FileError, document};
 use super::history::History;
 use super::reader::{Reader, SettingsError, append};
@@ -23,7 +23,7 @@ pub struct Options {
 #[derive(Debug, Args)]
 struct Subject {
     /// The family
-    #[arg(long, value_parser = family)]
+    #[arg(long, value_parser = FamilyKind::parse)]
     family: &'static FamilyKind,
     /// The tenant; without one, what holds for all that have set nothing themselves
     #[arg(long, value_name = "NAME")]

@@ -29,7 +29,7 @@ pub use changelog::RestoreError;
 pub use driver::{Snapshot, TestDriver};
 pub use evidence::Trail;
 pub use operator::{Context, ENTRY_LIMIT, KEY_LIMIT, Operator, Rejection};
-pub use record::{Payload, Record};
+pub use record::{Payload, Record, TEXT_KEPT, VALUE_KEPT};
 pub use settings::{FamilySettings, TenantSettings};
 pub use task::{Restore, Step, Task, Totals};
 pub use time::{FUTURE_LIMIT, KeyTime};

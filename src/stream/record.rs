@@ -9,9 +9,9 @@ use crate::event::{Event, Millis};
 
 /// How many bytes of a record's value a dead letter or late event keeps. What was compressed in the log may be larger than
 /// any topic takes; the whole lies where the letter says.
-const VALUE_KEPT: usize = 1024 * 1024;
-/// How many bytes of its key, of its names, and of the reason.
-const TEXT_KEPT: usize = 8 * 1024;
+pub const VALUE_KEPT: usize = 1024 * 1024;
+/// How many bytes they keep of its key, of its names, and of the reason.
+pub const TEXT_KEPT: usize = 8 * 1024;
 
 /// A record of the partition, in the order of the log.
 pub struct Record<'a, O: Operator> {

@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod expected;
 mod input;
+mod letters;
 mod load;
 mod odd;
 mod operation;

@@ -15,7 +15,7 @@ use super::{
 use crate::codec::json::time;
 use crate::event::Millis;
 use crate::log::Log;
-use crate::settings::{FamilyKind, FileError, document, family};
+use crate::settings::{FamilyKind, FileError, document};
 
 /// Differences, and areas, that are printed.
 const SHOWN: usize = 20;
@@ -34,7 +34,7 @@ Exit status: 0, it was run; 1, it could not be; without --settings 2 where somet
 #[command(after_help = EXAMPLE)]
 pub struct Options {
     /// The family
-    #[arg(long, value_parser = family)]
+    #[arg(long, value_parser = FamilyKind::parse)]
     family: &'static FamilyKind,
     /// The tenant whose settings they would be, and whose rows are compared; without one, everybody
     #[arg(long, value_name = "NAME")]
