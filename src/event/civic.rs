@@ -127,12 +127,12 @@ impl Event for CivicEvent {
 
 /// The key of an area: `tenant/area`.
 pub fn key(tenant: &str, area: &str) -> String {
-    format!("{tenant}/{area}")
+    [tenant, "/", area].concat()
 }
 
 /// The name under which a task finds an issue's key. It holds the tenant, so that nobody reaches another's issue.
 pub fn alias(tenant: &str, issue: Uuid) -> String {
-    format!("{tenant}/{issue}")
+    key(tenant, issue.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 /// The id of the issue that a report opens, known before the log is: see [`id::routed`].

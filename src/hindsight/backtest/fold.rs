@@ -1,7 +1,7 @@
 //! Folds partitions under the settings of each side.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -206,8 +206,8 @@ where
     }
 }
 
-/// The rows of both sides, by their names.
-pub(super) struct Rows<R>(HashMap<(&'static str, u128), Pair<R>, RandomState>);
+/// The rows of both sides, by their names. They are large, and replaced where they lie.
+pub(super) struct Rows<R>(HashMap<u128, Box<Pair<R>>, RandomState>);
 
 struct Pair<R> {
     held: Held<R>,
@@ -224,22 +224,26 @@ enum Held<R> {
     },
 }
 
-impl<R> Default for Held<R> {
-    fn default() -> Self {
-        Self::Apart { before: None, after: None }
-    }
-}
-
 impl<R: Clone> Held<R> {
-    fn with(self, place: Place, row: Option<R>) -> Self {
-        let (before, after) = match self {
-            Self::Same(row) => (Some(row.clone()), Some(row)),
-            Self::Apart { before, after } => (before, after),
-        };
-        match place {
-            Place::Both => row.map_or_else(Self::default, Self::Same),
-            Place::Before => Self::Apart { before: row, after },
-            Place::After => Self::Apart { before, after: row },
+    fn new(place: Place, row: Option<R>) -> Self {
+        let mut held = Self::Apart { before: None, after: None };
+        held.put(place, row);
+        held
+    }
+
+    fn put(&mut self, place: Place, row: Option<R>) {
+        if place == Place::Both {
+            *self = match row {
+                Some(row) => Self::Same(row),
+                None => Self::Apart { before: None, after: None },
+            };
+            return;
+        }
+        if let Self::Same(same) = self {
+            *self = Self::Apart { before: Some(same.clone()), after: Some(same.clone()) };
+        }
+        if let Self::Apart { before, after } = self {
+            *if place == Place::Before { before } else { after } = row;
         }
     }
 }
@@ -266,10 +270,18 @@ impl<R: Finding> Rows<R> {
                 XxHash3_128::oneshot(&bytes)
             }
         };
-        let pair = self.0.entry((row.topic(), name)).or_insert(Pair { held: Held::default(), is_within });
-        pair.is_within |= is_within;
         let holds = is_exact || row.meta().is_none_or(|meta| !meta.retracted);
-        pair.held = mem::take(&mut pair.held).with(place, holds.then_some(row));
+        let row = holds.then_some(row);
+        match self.0.entry(name) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Box::new(Pair { held: Held::new(place, row), is_within }));
+            }
+            Entry::Occupied(mut pair) => {
+                let pair = pair.get_mut();
+                pair.is_within |= is_within;
+                pair.held.put(place, row);
+            }
+        }
         Ok(())
     }
 
@@ -287,8 +299,8 @@ impl<R: Finding> Rows<R> {
     /// Counts them, and finds those that differ.
     pub fn compare(self, is_exact: bool) -> (Summary, Vec<Difference<R>>) {
         let (mut counter, mut differences) = (Counter::default(), Vec::new());
-        for Pair { held, .. } in self.0.into_values().filter(|pair| pair.is_within) {
-            match held {
+        for pair in self.0.into_values().filter(|pair| pair.is_within) {
+            match pair.held {
                 Held::Same(row) => counter.add([Some(&row); 2], None),
                 Held::Apart { before, after } => {
                     let difference = Difference { before, after };
