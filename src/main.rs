@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tidewatch::config::Config;
+use tidewatch::hindsight::explain;
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
 use tidewatch::{settings, sink, telemetry};
@@ -37,6 +38,8 @@ enum Command {
     Migrate(Settings),
     /// What is set of a family's operators: get, set, diff.
     Settings(SettingsArguments),
+    /// Says why a row is what it is: its versions, the settings in force, and the records behind it, read from the log.
+    Explain(ExplainArguments),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(tidewatch::trial::Options),
     /// Plays a real month through the whole path, on a stack of its own.
@@ -53,6 +56,14 @@ struct SettingsArguments {
     process: Settings,
     #[command(flatten)]
     options: settings::tool::Options,
+}
+
+#[derive(Args)]
+struct ExplainArguments {
+    #[command(flatten)]
+    process: Settings,
+    #[command(flatten)]
+    options: explain::tool::Options,
 }
 
 #[derive(Args)]
@@ -100,6 +111,9 @@ fn main() -> ExitCode {
         Command::Settings(arguments) => arguments.process.load().and_then(|config| {
             settings::tool::run(&arguments.options, &Log::new(&config.kafka))?;
             Ok(ExitCode::SUCCESS)
+        }),
+        Command::Explain(arguments) => arguments.process.load().and_then(|config| {
+            in_runtime(async { Ok(explain::tool::run(&arguments.options, &config).await?) })
         }),
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
         Command::Migrate(settings) => in_runtime(migrate(settings)),

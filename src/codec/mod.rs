@@ -5,6 +5,8 @@
 //! one of the same subject gets the next free id. Source of the format:
 //! <https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format>.
 
+pub(crate) mod json;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 

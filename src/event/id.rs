@@ -73,6 +73,11 @@ pub fn version(generation: u8, offset: i64, emission: u16) -> i64 {
     (i64::from(generation) << 56) | (offset << 16) | i64::from(emission)
 }
 
+/// The input offset of a [`version`].
+pub fn offset(version: i64) -> i64 {
+    (version >> 16) & ((1 << 40) - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +121,6 @@ mod tests {
         ];
         assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
         assert_eq!(versions[4], i64::MAX);
+        assert_eq!(versions.map(offset), [0, 0, 1, 0, (1 << 40) - 1]);
     }
 }

@@ -3,6 +3,7 @@
 //! A handler gets its data through [`queries::TenantQueries`], which exists only for the tenant of the request's API
 //! key, so no query can forget whose rows it may read.
 
+pub mod evidence;
 pub mod incidents;
 pub mod parameters;
 pub mod queries;
@@ -17,8 +18,8 @@ use axum::routing::get;
 use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
 
+use crate::codec::json::{rfc3339, rfc3339_or_null};
 use crate::config::Config;
-use crate::event::Millis;
 use crate::http::{ApiKeys, Readiness};
 use crate::log::Log;
 use crate::store;
@@ -32,6 +33,7 @@ pub struct Shared {
     keys: ApiKeys,
     client: Client,
     settings: settings::Settings,
+    evidence: evidence::Evidence,
 }
 
 impl FromRef<Shared> for ApiKeys {
@@ -62,27 +64,15 @@ pub fn router(config: &Config) -> Router {
         keys: ApiKeys::new(&config.api_keys),
         client: queries::client(&config.clickhouse),
         settings: settings::Settings::new(Log::new(&config.kafka)),
+        evidence: evidence::Evidence::new(Log::new(&config.kafka)),
     };
     Router::new()
         .route("/v1/sla", get(sla::compliance))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/{id}", get(incidents::one))
+        .route("/v1/incidents/{id}/evidence", get(evidence::of_incident))
         .route("/v1/settings/{family}", get(settings::get).put(settings::put))
         .route("/v1/settings/{family}/history", get(settings::history))
         .route("/v1/settings/{family}/schema", get(settings::schema))
         .with_state(shared)
-}
-
-/// A time as the API spells it: RFC 3339 in UTC, with milliseconds.
-fn rfc3339<S: serde::Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
-    let time = jiff::Timestamp::from_millisecond(*time).map_err(serde::ser::Error::custom)?;
-    serializer.collect_str(&format_args!("{time:.3}"))
-}
-
-/// As [`rfc3339`]; `null` where there is none.
-fn rfc3339_or_null<S: serde::Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        None => serializer.serialize_none(),
-        Some(time) => rfc3339(time, serializer),
-    }
 }

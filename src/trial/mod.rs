@@ -12,7 +12,6 @@
 //! time passes only when a line arrives.
 
 mod input;
-mod json;
 mod output;
 mod partitions;
 
@@ -375,7 +374,7 @@ where
         );
         note(self.notes, format_args!("rows: {}", self.printer.summary()));
         if let (Some(now), Some(wake)) = (self.now, self.partitions.next_wake()) {
-            let show = |at| json::time(at).unwrap_or_else(|| "the end of time".to_owned());
+            let show = |at| codec::json::time(at).unwrap_or_else(|| "the end of time".to_owned());
             let now = show(now.saturating_add(self.options.idle.map_or(0, millis)));
             note(
                 self.notes,

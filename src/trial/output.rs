@@ -6,8 +6,8 @@ use std::io::Write;
 use uuid::Uuid;
 
 use super::TrialError;
-use super::json::Row;
 use crate::codec;
+use crate::codec::json::Row;
 use crate::worker::OutputRow;
 
 /// Prints rows, and counts what it has printed.

@@ -1,0 +1,3 @@
+//! What a log is for: looking back. Why a row is what it is ([`explain`]).
+
+pub mod explain;
