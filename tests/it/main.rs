@@ -8,6 +8,7 @@ mod civic;
 mod crash;
 mod demo;
 mod expected;
+mod explain;
 mod input;
 mod load;
 mod odd;

@@ -63,9 +63,10 @@ impl Explanation {
                 "  what was there before offset {offset} is gone: retention has taken it; older versions may have been there"
             )?;
         }
-        let header = ["version", "lies at", "appended", "says", "settings", "records", "because of"];
+        let header = ["version", "lies at", "appended", "settings", "records", "because of", "change"];
         let mut table = vec![header.map(str::to_owned)];
-        table.extend(self.versions.iter().map(row_of_table));
+        let before = std::iter::once(None).chain(self.versions.iter().map(Some));
+        table.extend(self.versions.iter().zip(before).map(|(version, before)| line_of(version, before)));
         let widths: Vec<usize> = (0..header.len())
             .map(|column| table.iter().map(|row| row[column].len()).max().unwrap_or_default())
             .collect();
@@ -116,30 +117,48 @@ impl Explanation {
 /// How many records a row names before those that it leaves out (I8).
 const FIRST: usize = 8;
 
-fn row_of_table(version: &Version) -> [String; 7] {
+fn line_of(version: &Version, before: Option<&Version>) -> [String; 7] {
     let (place, appended) = match &version.log {
         Some(log) => (format!("{} at {}", log.partition, log.offset), shown(log.append_time)),
-        None => ("the table".to_owned(), "(retention took it)".to_owned()),
+        None => ("the table".to_owned(), "gone from the log".to_owned()),
     };
-    let says = match (version.retracted, version.is_final) {
-        (true, true) => "retracted, final",
-        (true, false) => "retracted",
-        (false, true) => "final",
-        (false, false) => "holds",
-    };
+    let other_settings = before.is_some_and(|before| before.settings_version != version.settings_version);
     let cause = version.input.as_ref().map_or_else(String::new, |input| {
-        let what = if input.is_evidence { "its record" } else { "time, or settings, at" };
-        format!("{what} {}/{} at {}", input.topic, input.partition, input.offset)
+        let what = match (input.is_evidence, other_settings) {
+            (true, _) => "its record",
+            (false, true) => "settings changed or time passed",
+            (false, false) => "time passed",
+        };
+        format!("{what}, {}/{} at {}", input.topic, input.partition, input.offset)
     });
     [
         version.version.to_string(),
         place,
         appended,
-        says.to_owned(),
         version.settings_version.to_string(),
         version.evidence_count.to_string(),
         cause,
+        change(version, before),
     ]
+}
+
+/// In what a version differs from the one before it.
+fn change(version: &Version, before: Option<&Version>) -> String {
+    let Some(before) = before else { return String::new() };
+    let pairs = version.row.0.iter().zip(&before.row.0);
+    let mut changes: Vec<String> = pairs
+        .filter(|(now, then)| now.1 != then.1)
+        .map(|((name, value), _)| format!("{name} is {}", plain(value)))
+        .collect();
+    match (before.retracted, version.retracted) {
+        (false, true) => changes.push("it is retracted".to_owned()),
+        (true, false) => changes.push("it holds again".to_owned()),
+        _ => {}
+    }
+    if version.is_final && !before.is_final {
+        changes.push("it is final".to_owned());
+    }
+    changes.join(", ")
 }
 
 fn write_settings(out: &mut Formatter<'_>, under: &SettingsUnder) -> fmt::Result {
