@@ -249,6 +249,20 @@ async fn i8_the_route_and_the_tool_tell_the_same_versions_and_settings() {
         ".evidence.records[].value.body.issue_id" => "[issue]",
     });
 
+    let (_, out, _) = tool(&system, &[&id]);
+    for part in [
+        "time passed, civic/",
+        "settings changed or time passed, civic/",
+        "its record, civic/",
+        "it is retracted",
+        "it holds again",
+        "ended_at is 20",
+        "default_due none (default 3d)",
+        "default_due 2s (default 3d)",
+    ] {
+        assert!(out.contains(part), "{part:?} is missing in:\n{out}");
+    }
+
     // Other rows are explained, too, to operators.
     let metric: String = store::client(&system.config.clickhouse)
         .query("SELECT toString(id) FROM sla_metrics_current")
@@ -419,6 +433,11 @@ async fn only_the_tenants_own_rows_are_explained_and_errors_are_clear() {
         assert_eq!(found, status, "{key} {id}: {answer}");
         assert!(answer["error"]["code"].is_string(), "{answer}");
     }
+    let (success, out, err) = tool(&system, &[&id]);
+    assert!(
+        success && out.contains("ended_at    none as of civic/"),
+        "what is not there is said, too: {out}{err}"
+    );
     let (success, _, err) = tool(&system, &["no-id"]);
     assert!(!success && err.contains("'no-id'"), "{err}");
     let (success, out, err) = tool(&system, &[&unknown]);
