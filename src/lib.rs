@@ -17,6 +17,8 @@
 //! mark to the log (I4), so that a replay sees what was seen. What can be set of the operators ([`settings`]) is a log too,
 //! whose versions come into force by such marks.
 //!
+//! What came of it can be asked afterwards ([`hindsight`]), for rows name the records behind them (I8).
+//!
 //! [`trial`] takes the same path without any server: a file in, rows out, on one machine and in memory.
 //!
 //! # Invariants

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tidewatch::config::Config;
-use tidewatch::hindsight::backtest;
+use tidewatch::hindsight::{backtest, explain};
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
 use tidewatch::{letters, settings, sink, telemetry};
@@ -48,6 +48,8 @@ enum Command {
     DeadLetters(Tool<letters::Options>),
     /// Records that came too late: lists them, shows one, sends them again.
     LateEvents(Tool<letters::Options>),
+    /// Says why a row is what it is: its versions, the settings in force, and the records behind it, read from the log.
+    Explain(Tool<explain::tool::Options>),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(tidewatch::trial::Options),
     /// Plays a real month through the whole path, on a stack of its own.
@@ -125,6 +127,10 @@ fn main() -> ExitCode {
             .map(|is_the_same| if is_the_same { ExitCode::SUCCESS } else { ExitCode::from(2) }),
         Command::DeadLetters(tool) => letters(&tool, letters::Kind::DeadLetters),
         Command::LateEvents(tool) => letters(&tool, letters::Kind::LateEvents),
+        Command::Explain(tool) => tool
+            .process
+            .load()
+            .and_then(|config| in_runtime(async { Ok(explain::tool::run(&tool.options, &config).await?) })),
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
         Command::Migrate(settings) => in_runtime(migrate(settings)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),

@@ -11,6 +11,14 @@ pub fn client(config: &ClickHouseConfig) -> Client {
     server(config).with_database(&config.database)
 }
 
+/// A client that changes nothing. Where an answer is text, its times are RFC 3339 and its numbers numbers.
+pub fn reader(config: &ClickHouseConfig) -> Client {
+    client(config)
+        .with_setting("readonly", "2")
+        .with_setting("date_time_output_format", "iso")
+        .with_setting("output_format_json_quote_64bit_integers", "0")
+}
+
 /// A client that is in no database of ours: for the statement that creates it.
 pub fn server(config: &ClickHouseConfig) -> Client {
     Client::default().with_url(&config.url).with_user(&config.user).with_password(config.password.expose())

@@ -31,7 +31,8 @@ impl Serialize for Row<'_> {
     }
 }
 
-struct Json<'a>(&'a Value);
+/// A value; of a union only what it holds.
+pub(crate) struct Json<'a>(pub(crate) &'a Value);
 
 impl Serialize for Json<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -77,6 +78,23 @@ fn text(bytes: &[u8]) -> String {
 /// RFC 3339 in UTC with milliseconds; `None` where the calendar has no such time.
 pub(crate) fn time(millis: Millis) -> Option<String> {
     Timestamp::from_millisecond(millis).ok().map(|time| format!("{time:.3}"))
+}
+
+/// A time as the API spells it: RFC 3339 in UTC, with milliseconds.
+pub(crate) fn rfc3339<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = Timestamp::from_millisecond(*time).map_err(S::Error::custom)?;
+    serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+/// As [`rfc3339`]; `null` where there is none.
+pub(crate) fn rfc3339_or_null<S: Serializer>(
+    time: &Option<Millis>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        None => serializer.serialize_none(),
+        Some(time) => rfc3339(time, serializer),
+    }
 }
 
 #[cfg(test)]

@@ -116,20 +116,23 @@ fn compare(verdicts: &[(String, bool)], files: &Path) -> Result<(), Failure> {
 pub(super) fn print_hints(config: &Config, url: &str) {
     let clickhouse = &config.clickhouse.url;
     let database = &config.clickhouse.database;
+    let brokers = &config.kafka.brokers;
     say(&format!(
         r#"Up until Ctrl-C:
   API         {url}   (key: {KEY})    health: {url}/readyz    metrics: {url}/metrics
   ClickHouse  {clickhouse}   database {database}
-  Kafka       {}
+  Kafka       {brokers}
 
 Three queries to try:
   curl -H 'X-Api-Key: {KEY}' '{url}/v1/sla?by=department'
   curl -H 'X-Api-Key: {KEY}' '{url}/v1/incidents?rule=sla_breach&attribute.due_source=reported&open=true&limit=3'
   curl '{clickhouse}/?database={database}' --data "SELECT area, round(100 * avg(met), 1) AS compliance, count() AS closed FROM sla_metrics_current GROUP BY area ORDER BY closed DESC FORMAT PrettyCompact"
 
+Ask why an incident is what it is, by its id:
+  cargo run -- explain --set kafka.brokers={brokers} --set clickhouse.url={clickhouse} ID
+
 Open a report that is due in 10 s, and watch it breach:
   curl -H 'X-Api-Key: {KEY}' -H 'Content-Type: application/json' {url}/v1/reports -d "{{\"description\": \"Broken bench\", \"area\": \"Try it\", \"due_at\": \"$(date -u -d '+10 seconds' +%FT%TZ)\"}}"
-  watch -n 1 "curl -s -H 'X-Api-Key: {KEY}' '{url}/v1/incidents?rule=sla_breach&attribute.area=Try%20it'""#,
-        config.kafka.brokers,
+  watch -n 1 "curl -s -H 'X-Api-Key: {KEY}' '{url}/v1/incidents?rule=sla_breach&attribute.area=Try%20it'""#
     ));
 }

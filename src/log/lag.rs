@@ -1,5 +1,6 @@
 //! Whether a group has read everything that is committed.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
@@ -37,22 +38,15 @@ pub fn unread(log: &Log, group: &str, topic: &str) -> KafkaResult<Vec<i32>> {
         settings.set("enable.partition.eof", "true").create_with_context(Quiet)?;
     let name = log.name(topic);
     let metadata = consumer.fetch_metadata(Some(&name), REQUEST)?;
-    let mut list = TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-        list.add_partition(&name, partition.id());
-    }
-    let committed = consumer.committed_offsets(list, REQUEST)?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let committed = committed_by(&consumer, &name, partitions.map(|partition| partition.id()))?;
     let mut waiting = Vec::new();
     let mut behind = TopicPartitionList::new();
-    for element in committed.elements() {
-        let offset = match element.offset() {
-            Offset::Offset(offset) => offset,
-            _ => 0,
-        };
-        let (low, end) = consumer.fetch_watermarks(&name, element.partition(), REQUEST)?;
+    for (partition, offset) in committed {
+        let (low, end) = consumer.fetch_watermarks(&name, partition, REQUEST)?;
         if offset.max(low) < end {
-            behind.add_partition_offset(&name, element.partition(), Offset::Offset(offset.max(low)))?;
-            waiting.push(element.partition());
+            behind.add_partition_offset(&name, partition, Offset::Offset(offset.max(low)))?;
+            waiting.push(partition);
         }
     }
     let mut unread = Vec::new();
@@ -75,6 +69,32 @@ pub fn unread(log: &Log, group: &str, topic: &str) -> KafkaResult<Vec<i32>> {
         }
     }
     Ok(unread)
+}
+
+/// The offset up to which `group` has read each of `partitions` of `topic`, as far as it has committed; 0 where it has not
+/// begun.
+pub fn committed(
+    log: &Log,
+    group: &str,
+    topic: &str,
+    partitions: impl IntoIterator<Item = i32>,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    let consumer: BaseConsumer<Quiet> = log.consumer(group).create_with_context(Quiet)?;
+    committed_by(&consumer, &log.name(topic), partitions)
+}
+
+fn committed_by(
+    consumer: &BaseConsumer<Quiet>,
+    name: &str,
+    partitions: impl IntoIterator<Item = i32>,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(name, partition);
+    }
+    let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
+    let committed = consumer.committed_offsets(list, REQUEST)?;
+    Ok(committed.elements().iter().map(|element| (element.partition(), offset(element.offset()))).collect())
 }
 
 /// Waits until `group` has read everything that is committed in `topic`. An error after two minutes.

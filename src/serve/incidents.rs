@@ -104,11 +104,14 @@ pub async fn list(queries: TenantQueries, parameters: Parameters) -> Result<Json
 
 /// `GET /v1/incidents/{id}`.
 pub async fn one(queries: TenantQueries, Path(id): Path<String>) -> Result<Json<IncidentAnswer>, ApiError> {
-    let missing = || ApiError::not_found("there is no such incident");
     let id = Uuid::parse_str(&id).map_err(|_| missing())?;
     let filter = Filter::default().and("id = ?", [Parameter::Id(id)]);
     let found = queries.fetch(SELECT, &filter, 1).await?;
     found.into_iter().next().map(Json).ok_or_else(missing)
+}
+
+pub(super) fn missing() -> ApiError {
+    ApiError::not_found("there is no such incident")
 }
 
 struct Request {

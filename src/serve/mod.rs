@@ -4,6 +4,7 @@
 //! key, so no query can forget whose rows it may read.
 
 pub mod backtests;
+pub mod evidence;
 pub mod incidents;
 pub mod parameters;
 pub mod queries;
@@ -18,8 +19,8 @@ use axum::routing::{get, post};
 use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
 
+use crate::codec::json::{rfc3339, rfc3339_or_null};
 use crate::config::Config;
-use crate::event::Millis;
 use crate::http::{ApiKeys, Readiness};
 use crate::log::Log;
 use crate::store;
@@ -34,6 +35,7 @@ pub struct Shared {
     client: Client,
     settings: settings::Settings,
     backtests: backtests::Backtests,
+    evidence: evidence::Evidence,
 }
 
 impl FromRef<Shared> for ApiKeys {
@@ -65,7 +67,8 @@ pub fn router(config: &Config) -> Router {
         keys: ApiKeys::new(&config.api_keys),
         client: queries::client(&config.clickhouse),
         settings: settings::Settings::new(log.clone()),
-        backtests: backtests::Backtests::new(log),
+        backtests: backtests::Backtests::new(log.clone()),
+        evidence: evidence::Evidence::new(log),
     };
     Router::new()
         .route("/v1/sla", get(sla::compliance))
@@ -73,22 +76,9 @@ pub fn router(config: &Config) -> Router {
         .route("/v1/incidents/{id}", get(incidents::one))
         .route("/v1/backtests", post(backtests::post))
         .route("/v1/backtests/{id}", get(backtests::get).delete(backtests::delete))
+        .route("/v1/incidents/{id}/evidence", get(evidence::of_incident))
         .route("/v1/settings/{family}", get(settings::get).put(settings::put))
         .route("/v1/settings/{family}/history", get(settings::history))
         .route("/v1/settings/{family}/schema", get(settings::schema))
         .with_state(shared)
-}
-
-/// A time as the API spells it: RFC 3339 in UTC, with milliseconds.
-fn rfc3339<S: serde::Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
-    let time = jiff::Timestamp::from_millisecond(*time).map_err(serde::ser::Error::custom)?;
-    serializer.collect_str(&format_args!("{time:.3}"))
-}
-
-/// As [`rfc3339`]; `null` where there is none.
-fn rfc3339_or_null<S: serde::Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        None => serializer.serialize_none(),
-        Some(time) => rfc3339(time, serializer),
-    }
 }

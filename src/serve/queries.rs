@@ -21,8 +21,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The client that the read API uses.
 pub fn client(config: &ClickHouseConfig) -> Client {
-    store::client(config)
-        .with_setting("readonly", "2")
+    store::reader(config)
         .with_setting("max_execution_time", TIMEOUT.as_secs().to_string())
         // `toString(id) AS id` is for the answer only: conditions and order mean the column.
         .with_setting("prefer_column_name_to_alias", "1")

@@ -9,13 +9,12 @@ use axum::extract::{FromRef, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Shared;
 use crate::event::Millis;
 use crate::http::{ApiError, CanAdmin, CanRead};
 use crate::log::Log;
-use crate::settings::{self, FamilyKind, History, Json, Reader, SettingsError};
+use crate::settings::{self, Changed, FamilyKind, History, Json, Reader, SettingsError};
 
 /// The log's settings, as far as this process has read them.
 #[derive(Clone)]
@@ -134,19 +133,6 @@ struct Version {
     changed: BTreeMap<String, Changed>,
 }
 
-#[derive(Debug, Serialize)]
-struct Changed {
-    from: Value,
-    to: Value,
-}
-
-fn difference(before: &Json, after: &Json) -> BTreeMap<String, Changed> {
-    let of = |json: &Json, name: &str| json.get(name).cloned().unwrap_or_default();
-    let names = before.keys().chain(after.keys());
-    let changed = names.filter(|name| before.get(*name) != after.get(*name));
-    changed.map(|name| (name.clone(), Changed { from: of(before, name), to: of(after, name) })).collect()
-}
-
 /// `GET /v1/settings/{family}/history`, the newest first.
 pub async fn history(
     CanRead(tenant): CanRead,
@@ -168,7 +154,7 @@ pub async fn history(
                 version: entry.version,
                 at: entry.at,
                 by,
-                changed: difference(&before, &after),
+                changed: settings::difference(&before, &after),
             });
             before = after;
         }

@@ -1,5 +1,7 @@
 //! The settings of a family as a JSON document, which its type describes, checks and reads.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,6 +55,23 @@ pub trait Document: Default + Serialize + DeserializeOwned + JsonSchema {
 /// Documents laid over each other: of each name, the last one's value holds.
 pub fn merged(layers: &[&Json]) -> Json {
     layers.iter().flat_map(|layer| (*layer).clone()).collect()
+}
+
+/// A value that two documents do not share; `null` where one has none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Changed {
+    /// In the one.
+    pub from: Value,
+    /// In the other.
+    pub to: Value,
+}
+
+/// In what two documents differ, by name.
+pub fn difference(before: &Json, after: &Json) -> BTreeMap<String, Changed> {
+    let of = |json: &Json, name: &str| json.get(name).cloned().unwrap_or_default();
+    let names = before.keys().chain(after.keys());
+    let changed = names.filter(|name| before.get(*name) != after.get(*name));
+    changed.map(|name| (name.clone(), Changed { from: of(before, name), to: of(after, name) })).collect()
 }
 
 /// A family that has settings.

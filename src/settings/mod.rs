@@ -15,7 +15,7 @@ pub mod tool;
 
 pub use book::{Book, Read};
 pub use civic::CivicSettings;
-pub use document::{Document, FAMILIES, FamilyKind, Json, Problem, merged};
+pub use document::{Changed, Document, FAMILIES, FamilyKind, Json, Problem, difference, merged};
 pub use file::{FileError, document, from_file};
 pub use history::{Entry, History, SettingsChange};
 pub use reader::{Reader, SettingsError, append, create};

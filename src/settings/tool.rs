@@ -1,12 +1,11 @@
 //! `tidewatch settings`: what is set of a family, on the command line.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::document::{FamilyKind, Json, Problem};
+use super::document::{Changed, FamilyKind, Json, Problem, difference};
 use super::file::{FileError, document};
 use super::history::History;
 use super::reader::{Reader, SettingsError, append};
@@ -100,7 +99,7 @@ pub fn run(options: &Options, log: &Log) -> Result<(), ToolError> {
             let before = history.effective(subject.family, tenant, i64::MAX);
             let other = history.with(subject.family, tenant, &document);
             let after = other.effective(subject.family, tenant, i64::MAX);
-            difference(&mut out, &before, &after)
+            print_difference(&mut out, &before, &after)
         }
     }
 }
@@ -114,12 +113,9 @@ fn print(out: &mut impl Write, subject: &Subject, history: &History, version: i6
     Ok(())
 }
 
-fn difference(out: &mut impl Write, before: &Json, after: &Json) -> Result<(), ToolError> {
-    let of =
-        |json: &Json, name: &str| json.get(name).map_or_else(|| "nothing".to_owned(), ToString::to_string);
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    for name in names.into_iter().filter(|name| before.get(*name) != after.get(*name)) {
-        writeln!(out, "{name}: {} -> {}", of(before, name), of(after, name))?;
+fn print_difference(out: &mut impl Write, before: &Json, after: &Json) -> Result<(), ToolError> {
+    for (name, Changed { from, to }) in difference(before, after) {
+        writeln!(out, "{name}: {from} -> {to}")?;
     }
     Ok(())
 }

@@ -160,7 +160,7 @@ async fn i4_a_backtest_finds_what_a_system_under_those_settings_emits() {
         assert_eq!(done["progress"]["done"], done["progress"]["total"]);
         let result = &done["result"];
         assert_eq!(by_default(&result["summary"]), [(1_666, 1_502), (1_666, met)]);
-        assert_eq!(result["settings"], json!({"default_due": ["3d", due]}));
+        assert_eq!(result["settings"], json!({"default_due": {"from": "3d", "to": due}}));
         assert!(
             result["difference_count"].as_u64().unwrap()
                 > result["differences"].as_array().unwrap().len() as u64

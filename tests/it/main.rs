@@ -9,6 +9,7 @@ mod civic;
 mod crash;
 mod demo;
 mod expected;
+mod explain;
 mod input;
 mod letters;
 mod load;

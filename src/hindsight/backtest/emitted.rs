@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::Offset;
 
 use super::BacktestError;
 use super::finding::{Finding, Input};
 use super::fold::{Job, Place, Rows};
 use crate::event::id;
-use crate::log::Log;
-use crate::log::replay::{REQUEST, Replay};
+use crate::log::replay::Replay;
+use crate::log::{Log, lag};
 use crate::stream::Operator;
 use crate::worker;
 
@@ -23,18 +20,12 @@ pub(super) fn committed(
     topic: &str,
     mut bounds: BTreeMap<i32, Range<i64>>,
 ) -> Result<BTreeMap<i32, Range<i64>>, BacktestError> {
-    let kafka = BacktestError::kafka(topic);
-    let consumer: BaseConsumer = log.consumer(&worker::group(topic)).create().map_err(&kafka)?;
-    let mut list = TopicPartitionList::new();
-    for partition in bounds.keys() {
-        list.add_partition(&log.name(topic), *partition);
-    }
-    for element in consumer.committed_offsets(list, REQUEST).map_err(&kafka)?.elements() {
-        let Some(offsets) = bounds.get_mut(&element.partition()) else { continue };
-        offsets.end = match element.offset() {
-            Offset::Offset(offset) => offset.max(offsets.start),
-            _ => offsets.start,
-        };
+    let partitions = bounds.keys().copied();
+    let committed = lag::committed(log, &worker::group(topic), topic, partitions);
+    for (partition, offset) in committed.map_err(BacktestError::kafka(topic))? {
+        if let Some(offsets) = bounds.get_mut(&partition) {
+            offsets.end = offset.max(offsets.start);
+        }
     }
     Ok(bounds)
 }

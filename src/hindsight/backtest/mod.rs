@@ -33,7 +33,9 @@ use crate::event::derived::Row;
 use crate::log::Log;
 use crate::log::replay::Replay;
 use crate::operators::sla::Sla;
-use crate::settings::{CivicSettings, Document, FamilyKind, History, Json, Problem, Reader, SettingsError};
+use crate::settings::{
+    Changed, CivicSettings, Document, FamilyKind, History, Json, Problem, Reader, SettingsError, difference,
+};
 use crate::stream::Operator;
 use crate::worker::{self, Family};
 
@@ -60,8 +62,8 @@ pub struct Question {
 pub struct Findings<R> {
     /// What was folded.
     pub replayed: Replayed,
-    /// What would be set: by name, the value before and after.
-    pub settings: BTreeMap<String, (serde_json::Value, serde_json::Value)>,
+    /// In what the settings differ that are compared.
+    pub settings: BTreeMap<String, Changed>,
     /// Rows on either side.
     pub summary: Summary,
     /// Where they differ: by topic and kind, in the order in which they began.
@@ -169,7 +171,11 @@ where
                 Some(to) => Replay::until(log, topic, bounds, to).map_err(BacktestError::kafka(topic))?,
                 None => bounds,
             };
-            (offsets, Sides::Settings(sides.map(Arc::new)), changed(&effective(history), &effective(&other)))
+            (
+                offsets,
+                Sides::Settings(sides.map(Arc::new)),
+                difference(&effective(history), &effective(&other)),
+            )
         }
         None => {
             let committed = emitted::committed(log, topic, bounds)?;
@@ -187,13 +193,6 @@ where
     }
     let (summary, differences) = rows.compare(question.document.is_none());
     Ok(Findings { replayed, settings, summary, differences })
-}
-
-fn changed(before: &Json, after: &Json) -> BTreeMap<String, (serde_json::Value, serde_json::Value)> {
-    let value = |json: &Json, name: &str| json.get(name).cloned().unwrap_or_default();
-    let names = before.keys().chain(after.keys());
-    let changed = names.filter(|name| before.get(*name) != after.get(*name));
-    changed.map(|name| (name.clone(), (value(before, name), value(after, name)))).collect()
 }
 
 /// Each thread takes its share of the partitions.

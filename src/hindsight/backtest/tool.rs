@@ -15,7 +15,7 @@ use super::{
 use crate::codec::json::time;
 use crate::event::Millis;
 use crate::log::Log;
-use crate::settings::{FamilyKind, FileError, document};
+use crate::settings::{Changed, FamilyKind, FileError, document};
 
 /// Differences, and areas, that are printed.
 const SHOWN: usize = 20;
@@ -164,8 +164,8 @@ fn print<R: Finding>(
             findings.replayed.missing
         ));
     }
-    for (name, (before, after)) in &findings.settings {
-        lines.push(format!("{name}: {before} -> {after}"));
+    for (name, Changed { from, to }) in &findings.settings {
+        lines.push(format!("{name}: {from} -> {to}"));
     }
     lines.push(String::new());
     lines.extend(table("rule", &findings.summary.rules.iter().collect::<Vec<_>>()));
