@@ -54,7 +54,7 @@ fn measure(months: u32) -> Result<(), Failure> {
             if !output.status.success() {
                 return Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)).into());
             }
-            print!("{text}"); eprint!("{}", String::from_utf8_lossy(&output.stderr));
+            print!("{text}");
         }
     }
     Ok(())
@@ -116,7 +116,6 @@ fn work(log: &Log, due: &str) -> Result<(), Failure> {
         (process::cpu_seconds().map_err(|error| error.to_string())?, began.elapsed().as_secs_f64());
     let (records, differences) = (findings.replayed.records, findings.differences.len());
     let rate = records as f64 / cpu;
-    eprintln!("{}", std::fs::read_to_string("/proc/self/status")?);
     println!(
         "default due time {due:>4}: {records} records, {differences:>7} differences, {wall:.1} s, {rate:>7.0} records/CPU-s"
     );
