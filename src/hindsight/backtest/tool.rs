@@ -17,8 +17,10 @@ use crate::event::Millis;
 use crate::log::Log;
 use crate::settings::{Changed, FamilyKind, FileError, document};
 
-/// Differences, and areas, that are printed.
+/// Differences that are printed.
 const SHOWN: usize = 20;
+/// Areas that are printed.
+const AREAS: usize = 10;
 
 const EXAMPLE: &str = r#"What --settings names is taken as `tidewatch settings set` takes it: the whole of what the tenant (or, without --tenant,
 everybody) would have set. Both sides begin with the topic's first record and hold for all of it, whatever was in force
@@ -174,8 +176,8 @@ fn print<R: Finding>(
     areas.sort_by_key(|group| std::cmp::Reverse(group.differing()));
     if !areas.is_empty() {
         lines.push(String::new());
-        lines.extend(table("area", &areas[..areas.len().min(SHOWN)]));
-        lines.extend((areas.len() > SHOWN).then(|| format!("… and {} more areas", areas.len() - SHOWN)));
+        lines.extend(table("area", &areas[..areas.len().min(AREAS)]));
+        lines.extend((areas.len() > AREAS).then(|| format!("… and {} more", areas.len() - AREAS)));
     }
     lines.push(String::new());
     let count = findings.differences.len();
