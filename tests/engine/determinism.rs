@@ -16,11 +16,11 @@ use crate::kit::{Alarms, Plan, TestEvent, bytes};
 use crate::properties::{self, Naming, family, log, times};
 
 /// A record of the log: its key, its append time, what it says.
-type Entry<O> = (String, Millis, Payload<O>);
+pub type Entry<O> = (String, Millis, Payload<O>);
 
 /// What is done between records.
 #[derive(Debug, Clone, Copy)]
-enum Action {
+pub enum Action {
     /// So many steps, with room for so many rows each.
     Process {
         steps: usize,
@@ -36,7 +36,7 @@ enum Action {
     Account,
 }
 
-fn actions() -> impl Strategy<Value = Vec<Action>> {
+pub fn actions() -> impl Strategy<Value = Vec<Action>> {
     let process = (1_usize..8, prop_oneof![2 => 1_usize..4, 1 => Just(usize::MAX)]);
     let process = process.prop_map(|(steps, room)| Action::Process { steps, room });
     let action = prop_oneof![
@@ -139,7 +139,7 @@ where
 }
 
 /// Both ways, row by row.
-fn compare<O: Operator>(
+pub fn compare<O: Operator>(
     make: &dyn Fn() -> TestDriver<O>,
     log: &[Entry<O>],
     actions: &[Action],

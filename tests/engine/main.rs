@@ -9,3 +9,4 @@ mod poison;
 mod properties;
 mod purity;
 mod streaming;
+mod sweep;
