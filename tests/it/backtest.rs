@@ -299,6 +299,22 @@ async fn a_span_of_the_log_can_be_looked_at_and_written_out() {
     }
 }
 
+/// What retention has taken is not there to be folded, and that is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_its_beginning_is_said_to_be_one() {
+    let system = System::new("").await;
+    let opened = |id: &str| load::report("boston", "a".into(), id.into(), 1_000, 2_000);
+    load::append(&system, ["r-1", "r-2", "r-3"].map(opened).into_iter());
+    let log = system.read_committed("civic");
+    let (partition, _) = log.iter().find(|(_, records)| !records.is_empty()).unwrap();
+    crate::explain::delete_before(&system, "civic", i64::from(*partition), 2).await;
+    let findings = run(&system, Some("boston"), Some(json!({"allowance": "0s"})));
+    assert_eq!((findings.replayed.records, findings.replayed.missing), (1, 2));
+    let (status, out, err) = tool(&system, &[]);
+    assert_eq!(status, Some(0), "{out}{err}");
+    assert!(out.contains("Retention has taken the first 2 records of the log"), "{out}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_backtested_is_refused_by_name() {
     let system = System::new("").await;

@@ -282,7 +282,7 @@ fn admin(system: &System) -> AdminClient<DefaultClientContext> {
 }
 
 /// Deletes what lies before an offset, as retention does.
-async fn delete_before(system: &System, topic: &str, partition: i64, offset: i64) {
+pub async fn delete_before(system: &System, topic: &str, partition: i64, offset: i64) {
     let mut list = TopicPartitionList::new();
     let offset = Offset::Offset(offset);
     list.add_partition_offset(&system.log.name(topic), partition as i32, offset).unwrap();

@@ -130,7 +130,7 @@ where
         let (mut found, mut replayed) = (Rows::default(), Replayed::default());
         let mut replay = Replay::start(self.log, topic, offsets).map_err(&kafka)?;
         let mut left = replay.left();
-        let (mut rows, mut others) = (Vec::new(), Vec::new());
+        let mut emitted = [Vec::new(), Vec::new()];
         loop {
             if replayed.records % LOOK == 0 {
                 if progress.is_stopped() {
@@ -145,25 +145,10 @@ where
             replayed.records += 1;
             replayed.began_at = replayed.began_at.into_iter().chain([record.append_time]).min();
             let Some(sides) = partitions.get_mut(&message.partition()) else { continue };
-            if let [before, after] = sides.as_mut_slice() {
-                before.process(&record, &mut rows);
-                after.process(&record, &mut others);
-                let is_same = rows.len() == others.len()
-                    && rows.iter().zip(&others).all(|(row, other)| row.says_the_same(other));
-                if is_same {
-                    // Nearly always; and once is enough.
-                    others.clear();
-                    self.keep(&mut found, Place::Both, after.task.clock(), &mut rows)?;
-                    continue;
-                }
-                self.keep(&mut found, after.place, after.task.clock(), &mut others)?;
-                self.keep(&mut found, before.place, before.task.clock(), &mut rows)?;
-                continue;
+            for (side, rows) in sides.iter_mut().zip(&mut emitted) {
+                side.process(&record, rows);
             }
-            for side in sides {
-                side.process(&record, &mut rows);
-                self.keep(&mut found, side.place, side.task.clock(), &mut rows)?;
-            }
+            self.keep_all(&mut found, sides, &mut emitted)?;
         }
         progress.add(left);
         for side in partitions.values_mut().flatten() {
@@ -178,6 +163,26 @@ where
             replayed.ended_at = replayed.ended_at.max(Some(until.max(side.task.clock())));
         }
         Ok((found, replayed))
+    }
+
+    /// Takes in what one record has emitted on each side.
+    fn keep_all(
+        &self,
+        found: &mut Rows<O::Row>,
+        sides: &[Side<O>],
+        emitted: &mut [Vec<O::Row>; 2],
+    ) -> Result<(), CodecError> {
+        let [rows, others] = &mut *emitted;
+        if let [before, _] = sides
+            && rows.len() == others.len()
+            && rows.iter().zip(&*others).all(|(row, other)| row.says_the_same(other))
+        {
+            // Nearly always; and once is enough.
+            others.clear();
+            return self.keep(found, Place::Both, before.task.clock(), rows);
+        }
+        let mut kept = sides.iter().zip(emitted);
+        kept.try_for_each(|(side, rows)| self.keep(found, side.place, side.task.clock(), rows))
     }
 
     fn keep(
