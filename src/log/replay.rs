@@ -90,6 +90,8 @@ impl Replay {
     /// Begins to read `offsets`, which lie within the [bounds](Self::bounds).
     pub fn start(log: &Log, topic: &str, offsets: BTreeMap<i32, Range<i64>>) -> KafkaResult<Self> {
         let mut replay = Self { consumer: consumer(log)?, topic: log.name(topic), left: BTreeMap::new() };
+        // A client that does not know the leader yet waits for half a second before it asks again.
+        replay.consumer.fetch_metadata(Some(&replay.topic), REQUEST)?;
         replay.assign(offsets)?;
         Ok(replay)
     }

@@ -101,8 +101,10 @@ impl Reader {
         let topic = log.name(TOPIC);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&topic, 0, Offset::Beginning).map_err(kafka("reading settings"))?;
-        consumer.assign(&list).map_err(kafka("reading settings"))?;
         let mut reader = Self { consumer, topic, history: History::default(), end: 0 };
+        // First, so that the client knows the leader: else it would wait for half a second to ask again.
+        reader.find_end()?;
+        reader.consumer.assign(&list).map_err(kafka("reading settings"))?;
         reader.read_to_end()?;
         Ok(reader)
     }
@@ -129,19 +131,24 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads on to what is the end by now.
-    pub fn read_to_end(&mut self) -> Result<(), SettingsError> {
+    fn find_end(&self) -> Result<i64, SettingsError> {
         let deadline = Instant::now() + PATIENCE;
-        let end = loop {
+        loop {
             match self.consumer.fetch_watermarks(&self.topic, 0, PATIENCE) {
-                Ok((_, end)) => break end,
+                Ok((_, end)) => return Ok(end),
                 // A topic that was just created, or whose leader moves.
                 Err(KafkaError::MetadataFetch(
                     RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable,
                 )) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
                 Err(error) => return Err(kafka("fetching the end of settings")(error)),
             }
-        };
+        }
+    }
+
+    /// Reads on to what is the end by now.
+    pub fn read_to_end(&mut self) -> Result<(), SettingsError> {
+        let deadline = Instant::now() + PATIENCE;
+        let end = self.find_end()?;
         while self.end < end {
             if !self.read(Duration::from_millis(50))? && Instant::now() > deadline {
                 let source = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);

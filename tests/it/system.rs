@@ -215,6 +215,8 @@ impl System {
         for partition in 0..partitions {
             list.add_partition_offset(&name, partition, Offset::Beginning).unwrap();
         }
+        // A client that does not know the leader yet waits for half a second before it asks again.
+        consumer.fetch_metadata(Some(&name), PATIENCE).unwrap();
         consumer.assign(&list).unwrap();
         let mut records: BTreeMap<i32, Vec<OwnedMessage>> =
             (0..partitions).map(|p| (p, Vec::new())).collect();
