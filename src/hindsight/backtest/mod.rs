@@ -34,7 +34,7 @@ use crate::log::Log;
 use crate::log::replay::Replay;
 use crate::operators::sla::Sla;
 use crate::settings::{
-    Changed, CivicSettings, Document, FamilyKind, History, Json, Problem, Reader, SettingsError, difference,
+    Changed, CivicSettings, Document, FamilyKind, Json, Problem, Reader, SettingsError, difference,
 };
 use crate::stream::Operator;
 use crate::worker::{self, Family};
@@ -154,45 +154,69 @@ where
     D: Document<Operator = O::Settings>,
     O: Operator<Row: Finding, Settings: Send + Sync>,
 {
-    let reader = Reader::start(log)?;
-    let (history, tenant) = (reader.history(), question.tenant.as_deref());
-    let now = Timestamp::now().as_millisecond();
-    let topic = family.topic;
-    let bounds = Replay::bounds(log, topic).map_err(BacktestError::kafka(topic))?;
+    let bounds = Replay::bounds(log, family.topic).map_err(BacktestError::kafka(family.topic))?;
     let missing = bounds.values().map(|offsets| offsets.start.unsigned_abs()).sum();
-    let (offsets, sides, settings) = match &question.document {
-        Some(document) => {
-            history.check(question.family, tenant, document)?;
-            let other = history.with(question.family, tenant, document);
-            let newest = |history: &History| history.family::<D>(history.newest(D::FAMILY));
-            let sides = [newest(history)?, newest(&other)?];
-            let effective = |history: &History| history.effective(question.family, tenant, i64::MAX);
-            let offsets = match question.to {
-                Some(to) => Replay::until(log, topic, bounds, to).map_err(BacktestError::kafka(topic))?,
-                None => bounds,
-            };
-            (
-                offsets,
-                Sides::Settings(sides.map(Arc::new)),
-                difference(&effective(history), &effective(&other)),
-            )
-        }
-        None => {
-            let committed = emitted::committed(log, topic, bounds)?;
-            (committed, Sides::AsMarked, BTreeMap::new())
-        }
+    let mut findings = match &question.document {
+        Some(document) => other_settings::<D, O>(log, question, document, family, bounds, progress)?,
+        None => what_was_emitted(log, question, family, bounds, progress)?,
     };
-    let mut job = Job { log, family, sides, tenant, from: question.from, until: question.to.unwrap_or(now) };
-    if question.document.is_none() {
-        job.until = Millis::MIN;
-    }
-    let (mut rows, mut replayed) = in_threads(&job, &offsets, question.threads, progress)?;
-    replayed.missing = missing;
-    if question.document.is_none() {
-        emitted::read(&job, &offsets, &mut rows)?;
-    }
-    let (summary, differences) = rows.compare(question.document.is_none());
-    Ok(Findings { replayed, settings, summary, differences })
+    findings.replayed.missing = missing;
+    Ok(findings)
+}
+
+/// The settings in force beside the same with a document set.
+fn other_settings<D, O>(
+    log: &Log,
+    question: &Question,
+    document: &Json,
+    family: &Family<O>,
+    bounds: BTreeMap<i32, Range<i64>>,
+    progress: &Progress,
+) -> Result<Findings<O::Row>, BacktestError>
+where
+    D: Document<Operator = O::Settings>,
+    O: Operator<Row: Finding, Settings: Send + Sync>,
+{
+    let &Question { family: kind, from, to, threads, .. } = question;
+    let tenant = question.tenant.as_deref();
+    let reader = Reader::start(log)?;
+    reader.history().check(kind, tenant, document)?;
+    let histories = [reader.history(), &reader.history().with(kind, tenant, document)];
+    let [before, after] = histories.map(|history| history.family::<D>(history.newest(D::FAMILY)));
+    let sides = Sides::Settings([Arc::new(before?), Arc::new(after?)]);
+    let [before, after] = histories.map(|history| history.effective(kind, tenant, i64::MAX));
+    let offsets = match to {
+        Some(to) => {
+            Replay::until(log, family.topic, bounds, to).map_err(BacktestError::kafka(family.topic))?
+        }
+        None => bounds,
+    };
+    let until = to.unwrap_or_else(|| Timestamp::now().as_millisecond());
+    let job = Job { log, family, sides, tenant, from, until };
+    let (rows, replayed) = in_threads(&job, &offsets, threads, progress)?;
+    let (summary, differences) = rows.compare(false);
+    Ok(Findings { replayed, settings: difference(&before, &after), summary, differences })
+}
+
+/// What the workers have emitted beside the log as its marks say.
+fn what_was_emitted<O>(
+    log: &Log,
+    question: &Question,
+    family: &Family<O>,
+    bounds: BTreeMap<i32, Range<i64>>,
+    progress: &Progress,
+) -> Result<Findings<O::Row>, BacktestError>
+where
+    O: Operator<Row: Finding, Settings: Send + Sync>,
+{
+    let offsets = emitted::committed(log, family.topic, bounds)?;
+    let tenant = question.tenant.as_deref();
+    // What has come out of silence has a mark.
+    let job = Job { log, family, sides: Sides::AsMarked, tenant, from: None, until: Millis::MIN };
+    let (mut rows, replayed) = in_threads(&job, &offsets, question.threads, progress)?;
+    emitted::read(&job, &offsets, &mut rows)?;
+    let (summary, differences) = rows.compare(true);
+    Ok(Findings { replayed, settings: BTreeMap::new(), summary, differences })
 }
 
 /// Each thread takes its share of the partitions.
