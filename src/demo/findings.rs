@@ -132,6 +132,7 @@ Look back: what would have been, were a report without a due time due after a da
   AT='--set kafka.brokers={brokers} --set clickhouse.url={clickhouse}'
   echo '{{"allowance": "0s", "default_due": "24h"}}' > day.json
   cargo run -- backtest --family civic --tenant {TENANT} --settings day.json $AT
+  cargo run -- settings set --family civic --tenant {TENANT} day.json $AT      # live: what is not final yet follows
   cargo run -- explain ID $AT
 
 Open a report that is due in 10 s, and watch it breach:

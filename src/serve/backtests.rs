@@ -63,7 +63,7 @@ struct Request {
 #[derive(Debug, Serialize)]
 struct Status<'a> {
     id: Uuid,
-    /// `running`, `done`, `failed` or `stopped`.
+    /// `running`, `done` or `failed`.
     status: &'static str,
     progress: Count,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,7 +85,6 @@ impl Job {
         let (status, result, reason) = match &self.outcome {
             None => ("running", None, None),
             Some(Ok(result)) => ("done", Some(&**result), None),
-            Some(Err(BacktestError::Stopped)) => ("stopped", None, None),
             Some(Err(error)) => ("failed", None, Some(error.to_string())),
         };
         Status { id: self.id, status, progress: Count { done, total }, result, reason }
@@ -103,8 +102,11 @@ impl Backtests {
 
     fn start(&self, tenant: &Tenant, question: Question) -> Result<Response, ApiError> {
         let mut jobs = self.jobs();
-        if jobs.iter().any(|job| job.outcome.is_none()) {
-            return Err(ApiError::too_many_requests("another backtest is running here", RETRY_AFTER));
+        if let Some(other) = jobs.iter().find(|job| job.outcome.is_none()) {
+            // Another tenant's id is none of this one's.
+            let id = if other.tenant == tenant.as_str() { format!(": {}", other.id) } else { String::new() };
+            let message = format!("another backtest is running here{id}");
+            return Err(ApiError::too_many_requests(message, RETRY_AFTER));
         }
         let (id, progress) = (Uuid::now_v7(), Arc::new(Progress::default()));
         let job =
@@ -146,7 +148,7 @@ struct Answer<'a, F, D> {
     findings: &'a F,
     /// How many rows differ.
     difference_count: usize,
-    /// The first of them.
+    /// The first of them, at most [`SHOWN`]; `tidewatch backtest --output` has all.
     differences: Vec<D>,
 }
 
@@ -169,7 +171,9 @@ pub async fn post(
     let request: Request = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body))
         .map_err(|error| match error.inner().classify() {
             serde_json::error::Category::Data => {
-                ApiError::invalid(error.path().to_string(), error.inner().to_string())
+                let path = error.path().to_string();
+                let field = if path == "." { "body".to_owned() } else { path };
+                ApiError::invalid(field, error.inner().to_string())
             }
             _ => ApiError::malformed_json(error.inner().to_string()),
         })?;
@@ -204,12 +208,27 @@ pub async fn get(
     backtests.look(&tenant, &id, |job| JsonBody(job.status()).into_response())
 }
 
-/// `DELETE /v1/backtests/{id}`: stops it, if it is running.
+/// `GET /v1/backtests`: how each of the tenant's stands that this process knows, the newest first.
+pub async fn list(
+    CanRead(tenant): CanRead,
+    State(backtests): State<Backtests>,
+) -> Result<Response, ApiError> {
+    let jobs = backtests.jobs();
+    let own = jobs.iter().rev().filter(|job| job.tenant == tenant.as_str());
+    let statuses: Vec<_> = own.map(|job| Status { result: None, ..job.status() }).collect();
+    Ok(JsonBody(serde_json::json!({ "backtests": statuses })).into_response())
+}
+
+/// `DELETE /v1/backtests/{id}`: stops it, if it is running, and forgets it.
 pub async fn delete(
     CanAdmin(tenant): CanAdmin,
     State(backtests): State<Backtests>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    backtests.look(&tenant, &id, |job| job.progress.stop())?;
+    let id = backtests.look(&tenant, &id, |job| {
+        job.progress.stop();
+        job.id
+    })?;
+    backtests.jobs().retain(|job| job.id != id);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -74,7 +74,7 @@ pub fn router(config: &Config) -> Router {
         .route("/v1/sla", get(sla::compliance))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/{id}", get(incidents::one))
-        .route("/v1/backtests", post(backtests::post))
+        .route("/v1/backtests", post(backtests::post).get(backtests::list))
         .route("/v1/backtests/{id}", get(backtests::get).delete(backtests::delete))
         .route("/v1/incidents/{id}/evidence", get(evidence::of_incident))
         .route("/v1/settings/{family}", get(settings::get).put(settings::put))

@@ -47,6 +47,10 @@ pub fn from_file<D: Document>(path: &Path) -> Result<Json, FileError> {
 pub fn document(path: &Path, family: &str) -> Result<Json, FileError> {
     let file = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|source| FileError::Read { file: file.clone(), source })?;
+    if text.trim().is_empty() {
+        // A file cut short must not take back all that is set.
+        return Err(FileError::Form { file, reason: "it is empty; {} sets nothing".to_owned() });
+    }
     let document = if text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(|error| error.to_string())
     } else {

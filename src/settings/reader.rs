@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A client call failed.
-    #[error("{action} failed: {source}")]
+    #[error("{action} failed: {source}; is Kafka reachable at kafka.brokers?")]
     Kafka {
         /// What was being done.
         action: &'static str,

@@ -166,6 +166,11 @@ async fn i4_a_backtest_finds_what_a_system_under_those_settings_emits() {
                 > result["differences"].as_array().unwrap().len() as u64
         );
         assert_eq!(all.get(OTHER_KEY, &path).await.0, 404, "another tenant's is none of mine");
+        assert_eq!(all.get(KEY, ROUTE).await.1["backtests"][0]["id"], job["id"]);
+        assert_eq!(all.get(OTHER_KEY, ROUTE).await.1["backtests"], json!([]));
+        assert_eq!(all.delete(READ_KEY, &path).await, 403);
+        assert_eq!(all.delete(KEY, &path).await, 204);
+        assert_eq!(all.get(KEY, &path).await.0, 404);
     }
 
     let before = Held::of(&system);
@@ -232,6 +237,8 @@ async fn i1_a_row_that_does_not_follow_from_the_log_is_found() {
     assert!(worker.terminate().await.success());
     let (status, out, err) = tool(&system, &[]);
     assert_eq!((status, out.contains("No difference.")), (Some(0), true), "{out}{err}");
+    let (status, out, err) = tool(&system, &["--tenant", "bostn"]);
+    assert_eq!((status, out.contains("no row is of the tenant bostn")), (Some(2), true), "{out}{err}");
 
     let rows = expected::committed(&system, "incidents");
     let (key, value) = rows.into_values().flatten().next().unwrap();
@@ -311,8 +318,9 @@ async fn a_log_without_its_beginning_is_said_to_be_one() {
     let findings = run(&system, Some("boston"), Some(json!({"allowance": "0s"})));
     assert_eq!((findings.replayed.records, findings.replayed.missing), (1, 2));
     let (status, out, err) = tool(&system, &[]);
-    assert_eq!(status, Some(0), "{out}{err}");
+    assert_eq!(status, Some(2), "{out}{err}");
     assert!(out.contains("Retention has taken the first 2 records of the log"), "{out}");
+    assert!(out.contains("Nothing to compare"), "nobody has folded anything yet: {out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -353,6 +361,7 @@ async fn what_can_not_be_backtested_is_refused_by_name() {
         (vec!["--from", "2024-01-01T00:00:00Z"], "--settings"),
         (vec!["--settings", path, "--to", "yesterday"], "--to"),
         (vec!["--settings", path, "--threads", "0"], "--threads"),
+        (vec!["--settings", "/dev/null"], "it is empty"),
     ] {
         let (status, out, err) = tool(&system, &arguments);
         assert_ne!(status, Some(0), "{arguments:?}: {out}");

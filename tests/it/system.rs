@@ -353,6 +353,11 @@ impl Process {
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
+    pub async fn delete(&self, key: &str, path: &str) -> u16 {
+        let request = reqwest::Client::new().delete(format!("{}{path}", self.url)).bearer_auth(key);
+        request.send().await.unwrap().status().as_u16()
+    }
+
     pub async fn put(
         &self,
         key: &str,

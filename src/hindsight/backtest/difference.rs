@@ -58,11 +58,18 @@ impl<R: Finding> Difference<R> {
         }
     }
 
-    /// By topic and kind, then in the order of the rows' first arrival.
-    pub(super) fn order(&self) -> (&'static str, Option<Kind>, Millis, u128, i64) {
+    /// Whether it is one between having been met and not, or between being there and not.
+    fn is_grave(&self) -> bool {
+        let is_met = |row: &Option<R>| row.as_ref().map(|row| row.facets().is_met);
+        is_met(&self.before) != is_met(&self.after)
+    }
+
+    /// The grave ones first; then by topic and kind, and in the order of the rows' first arrival.
+    pub(super) fn order(&self) -> (bool, &'static str, Option<Kind>, Millis, u128, i64) {
         let row = self.after.as_ref().or(self.before.as_ref());
         let meta = row.and_then(OutputRow::meta);
         (
+            !self.is_grave(),
             row.map_or("", OutputRow::topic),
             self.kind(true),
             meta.map_or(0, |meta| meta.first_arrival),

@@ -28,6 +28,7 @@ use self::fold::{Job, Rows, Sides};
 pub use self::progress::Progress;
 pub use self::summary::{Group, Summary, Tally};
 use crate::codec::CodecError;
+use crate::codec::json::rfc3339_or_null;
 use crate::event::Millis;
 use crate::event::derived::Row;
 use crate::log::Log;
@@ -79,8 +80,10 @@ pub struct Replayed {
     /// Records at the beginning of the log that retention has taken: without them the state is not what it was.
     pub missing: u64,
     /// The append time of the first record.
+    #[serde(serialize_with = "rfc3339_or_null")]
     pub began_at: Option<Millis>,
     /// Up to where time passed.
+    #[serde(serialize_with = "rfc3339_or_null")]
     pub ended_at: Option<Millis>,
 }
 

@@ -102,8 +102,9 @@ impl Counter {
 }
 
 impl Group {
-    /// How many rows differ.
-    pub fn differing(&self) -> u64 {
-        self.added + self.removed + self.changed
+    /// How many rows come or go or are judged otherwise, then how many differ at all.
+    pub fn weight(&self) -> (u64, u64) {
+        let judged = self.before.met.unwrap_or_default().abs_diff(self.after.met.unwrap_or_default());
+        (self.added + self.removed + judged, self.added + self.removed + self.changed)
     }
 }

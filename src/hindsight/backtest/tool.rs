@@ -23,13 +23,17 @@ const SHOWN: usize = 20;
 const AREAS: usize = 10;
 
 const EXAMPLE: &str = r#"What --settings names is taken as `tidewatch settings set` takes it: the whole of what the tenant (or, without --tenant,
-everybody) would have set. Both sides begin with the topic's first record and hold for all of it, whatever was in force
-meanwhile; so a row that was emitted under settings of then is not on either side. Nothing is written but the answer.
+everybody) would have set. Before are the rules in force now, after those of --settings; either side holds from the topic's
+first record on, whatever was in force meanwhile. So the tables may say something else than either: they keep what became final
+under the rules of its time, and what a live change finds final stays. Nothing is written but the answer.
+
+--from and --to are times at which records were appended, not at which things happened: a month that was loaded in a minute
+is a minute of the log. They go with --settings.
 
 Without --settings the log is folded as it was, and every version of every row is compared with what the workers have
 emitted: no difference is the proof that the outputs follow from the log.
 
-Exit status: 0, it was run; 1, it could not be; without --settings 2 where something differs."#;
+Exit status: 0, it was run; 1, it could not be; without --settings 2 where something differs, or there was nothing to compare."#;
 
 /// What `tidewatch backtest` takes.
 #[derive(Debug, Args)]
@@ -44,7 +48,7 @@ pub struct Options {
     /// What would be set: JSON, or TOML
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Compares only rows emitted for records appended since; all before them is folded, too
+    /// Compares only rows emitted for records appended since (not: that happened since); all before them is folded, too
     #[arg(long, value_name = "TIME", requires = "settings")]
     from: Option<Timestamp>,
     /// Folds only records appended until then, and lets silence pass only up to then
@@ -114,8 +118,13 @@ pub fn run(options: &Options, log: &Log) -> Result<bool, ToolError> {
     let failed = |source| ToolError::Write { file: "the answer".to_owned(), source };
     let mut out: Box<dyn Write> =
         if is_stdout { Box::new(io::stderr()) } else { Box::new(io::stdout().lock()) };
-    print(&mut out, &question, &findings, seconds, options.output.is_none())?.map_err(failed)?;
-    Ok(question.document.is_some() || findings.differences.is_empty())
+    match print(&mut out, &question, &findings, seconds, options.output.is_none())? {
+        // `| head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed.map_err(failed)?,
+    }
+    let is_proven = findings.differences.is_empty() && !findings.summary.rules.is_empty();
+    Ok(question.document.is_some() || is_proven)
 }
 
 /// Works in another thread, and shows how far it has come.
@@ -170,10 +179,14 @@ fn print<R: Finding>(
         lines.push(format!("{name}: {from} -> {to}"));
     }
     lines.push(String::new());
+    if question.document.is_none() {
+        lines.push(
+            "Each version of a row counts. Before: what was emitted; after: what the log gives.".to_owned(),
+        );
+    }
     lines.extend(table("rule", &findings.summary.rules.iter().collect::<Vec<_>>()));
-    let mut areas: Vec<&Group> =
-        findings.summary.areas.iter().filter(|group| group.differing() > 0).collect();
-    areas.sort_by_key(|group| std::cmp::Reverse(group.differing()));
+    let mut areas: Vec<&Group> = findings.summary.areas.iter().filter(|group| group.weight().1 > 0).collect();
+    areas.sort_by_key(|group| std::cmp::Reverse(group.weight()));
     if !areas.is_empty() {
         lines.push(String::new());
         lines.extend(table("area", &areas[..areas.len().min(AREAS)]));
@@ -183,6 +196,7 @@ fn print<R: Finding>(
     let count = findings.differences.len();
     let shown = if is_showing { count.min(SHOWN) } else { 0 };
     lines.push(match (count, shown) {
+        (0, _) if findings.summary.rules.is_empty() => nothing(question, findings.replayed.records),
         (0, _) => "No difference.".to_owned(),
         (count, 0) => format!("{count} differences."),
         (count, shown) if count == shown => format!("{count} differences:"),
@@ -192,6 +206,14 @@ fn print<R: Finding>(
         lines.push(difference.describe()?.line());
     }
     Ok(lines.iter().try_for_each(|line| writeln!(out, "{line}")))
+}
+
+fn nothing(question: &Question, records: u64) -> String {
+    match &question.tenant {
+        _ if records == 0 => "Nothing to compare: no record was appended in that time.".to_owned(),
+        Some(tenant) => format!("Nothing to compare: no row is of the tenant {tenant}."),
+        None => "Nothing to compare: there is no row.".to_owned(),
+    }
 }
 
 fn opening<R>(question: &Question, findings: &Findings<R>, seconds: f64) -> String {

@@ -56,10 +56,15 @@ pub async fn run(options: &Options, config: &Config) -> Result<(), ToolError> {
         let mut out = io::stdout().lock();
         for explanation in explained {
             let explanation = explanation.with_settings(reader.history());
-            if options.json {
-                writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?;
+            let text = if options.json {
+                format!("{}\n", serde_json::to_string_pretty(&explanation)?)
             } else {
-                write!(out, "{explanation}")?;
+                explanation.to_string()
+            };
+            match out.write_all(text.as_bytes()) {
+                // `| head` has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                written => written?,
             }
         }
         Ok(())

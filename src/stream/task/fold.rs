@@ -165,7 +165,12 @@ impl<O: Operator> Task<O> {
     ) -> Result<Result<usize, String>, Rejection> {
         if let Some(alias) = alias {
             let key = self.state.aliases.get(&*alias);
-            let unknown = || refuse("unknown_id", format!("nothing is known under {alias}"));
+            let unknown = || {
+                refuse(
+                    "unknown_id",
+                    format!("nothing is known under {alias}: it has never been, or is long final"),
+                )
+            };
             return key.map(|key| Ok(*key)).ok_or_else(unknown);
         }
         if let Some(length) = record.raw_key.map(<[u8]>::len).filter(|length| *length > KEY_LIMIT) {
