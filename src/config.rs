@@ -369,6 +369,11 @@ fn defaults_and(file: Option<&Path>) -> Builder {
     }
 }
 
+/// Reads a tenant's name, on a command line.
+pub fn tenant(name: &str) -> Result<String, &'static str> {
+    check_tenant(name).map(|()| name.to_owned())
+}
+
 /// Whether a tenant may be named so; if not, what is allowed.
 pub fn check_tenant(name: &str) -> Result<(), &'static str> {
     if (1..=64).contains(&name.len()) && name.chars().all(is_topic_character) {

@@ -42,6 +42,32 @@ impl Replay {
         bounds.collect()
     }
 
+    /// As the [bounds](Self::bounds), once all that lies there now is committed or aborted: somebody's open transaction hides
+    /// what others have committed behind it.
+    pub fn stable_bounds(log: &Log, topic: &str) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
+        let all: BaseConsumer<Quiet> =
+            settings(log).set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
+        let name = log.name(topic);
+        let ends = Self::bounds(log, topic)?
+            .into_keys()
+            .map(|partition| Ok((partition, all.fetch_watermarks(&name, partition, REQUEST)?.1)));
+        let ends = ends.collect::<KafkaResult<BTreeMap<i32, i64>>>()?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let bounds = Self::bounds(log, topic)?;
+            if ends
+                .iter()
+                .all(|(partition, end)| bounds.get(partition).is_some_and(|bounds| bounds.end >= *end))
+            {
+                return Ok(bounds);
+            }
+            if Instant::now() > deadline {
+                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// As much of `offsets` as was appended up to `time`, in ms since the epoch.
     pub fn until(
         log: &Log,

@@ -1,6 +1,7 @@
 //! `/v1/backtests`: what other settings would have found for the key's tenant, as a job of this process.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -119,7 +120,9 @@ impl Backtests {
         let answer = answer.into_response();
         let backtests = self.clone();
         let work = move || {
-            let outcome = answer_to(&backtests.log, &question, &progress);
+            // A job that fails must not be taken for one that runs.
+            let answer = AssertUnwindSafe(|| answer_to(&backtests.log, &question, &progress));
+            let outcome = catch_unwind(answer).unwrap_or(Err(BacktestError::Panicked));
             if let Some(job) = backtests.jobs().iter_mut().find(|job| job.id == id) {
                 job.outcome = Some(outcome);
             }

@@ -1,6 +1,6 @@
 //! The versions of a family's settings, as marks name them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::document::Problem;
@@ -18,12 +18,20 @@ pub struct Book<S> {
     read: Read<S>,
     reader: Reader,
     versions: BTreeMap<i64, Arc<FamilySettings<S>>>,
+    /// Versions that can't be followed, which has been said.
+    refused: BTreeSet<i64>,
 }
 
 impl<S> Book<S> {
     /// Reads all that is there.
     pub fn start(log: &Log, family: &'static str, read: Read<S>) -> Result<Self, SettingsError> {
-        Ok(Self { family, read, reader: Reader::start(log)?, versions: BTreeMap::new() })
+        Ok(Self {
+            family,
+            read,
+            reader: Reader::start(log)?,
+            versions: BTreeMap::new(),
+            refused: BTreeSet::new(),
+        })
     }
 
     /// The settings under a version.
@@ -39,9 +47,25 @@ impl<S> Book<S> {
         Ok(settings)
     }
 
-    /// The newest version that changes anything for the family, as far as has come.
+    /// The newest version that changes anything for the family and can be followed, as far as has come: a mark that names
+    /// another one would stop every fold of the log.
     pub fn newest(&mut self) -> Result<i64, SettingsError> {
         self.reader.poll()?;
-        Ok(self.reader.history().newest(self.family))
+        let newest = self.reader.history().newest(self.family);
+        if self.at(newest).is_ok() {
+            return Ok(newest);
+        }
+        let versions: Vec<i64> = self.reader.history().versions(self.family).collect();
+        for version in versions.into_iter().rev() {
+            match self.at(version) {
+                Err(error @ SettingsError::Impossible { .. }) => {
+                    if self.refused.insert(version) {
+                        tracing::error!(%error, "settings are not brought into force");
+                    }
+                }
+                found => return found.map(|_| version),
+            }
+        }
+        Ok(0)
     }
 }

@@ -93,9 +93,14 @@ impl History {
         (family.check)(&layers)
     }
 
+    /// The versions that change anything for a family.
+    pub fn versions(&self, family: &str) -> impl DoubleEndedIterator<Item = i64> {
+        self.entries.iter().filter(move |entry| entry.family == family).map(|entry| entry.version)
+    }
+
     /// The newest version that changes anything for a family.
     pub fn newest(&self, family: &str) -> i64 {
-        self.entries.iter().rfind(|entry| entry.family == family).map_or(0, |entry| entry.version)
+        self.versions(family).next_back().unwrap_or(0)
     }
 
     /// The settings of a family under a version.

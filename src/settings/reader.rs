@@ -172,8 +172,19 @@ impl Reader {
             Some(Ok(message)) => message,
         };
         let (offset, at) = (message.offset(), message.timestamp().to_millis().unwrap_or_default());
-        let change: SettingsChange = codec::decode(TOPIC, message.payload())
-            .map_err(|source| SettingsError::Unreadable { offset, source })?;
+        if offset < self.end {
+            return Err(SettingsError::Missing { version: self.end - 1, end: offset });
+        }
+        let change: SettingsChange = match codec::decode(TOPIC, message.payload()) {
+            Ok(change) => change,
+            // A stray record, not one of a newer program.
+            Err(error @ (CodecError::Missing | CodecError::NotFramed { .. })) => {
+                tracing::warn!(version = offset, %error, "a record of settings is void");
+                self.end = offset + 1;
+                return Ok(true);
+            }
+            Err(source) => return Err(SettingsError::Unreadable { offset, source }),
+        };
         let (family, tenant) = (change.family.clone(), change.tenant.clone());
         if self.history.add(offset, at, change) {
             tracing::info!(version = offset, family, tenant, "settings have changed");
@@ -195,8 +206,11 @@ pub fn create(log: &Log) -> Result<(), SettingsError> {
     let mut reader = Reader::start(log)?;
     for family in &FAMILIES {
         if reader.history.entry(family.name, None, i64::MAX).is_none() {
-            // Two that do so at once differ in nothing.
-            send(log, &mut reader, family, None, Some(0), &(family.defaults)())?;
+            match send(log, &mut reader, family, None, Some(0), &(family.defaults)()) {
+                // Who does so at the same time writes the same.
+                Ok(_) | Err(SettingsError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())

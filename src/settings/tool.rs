@@ -25,7 +25,7 @@ struct Subject {
     #[arg(long, value_parser = FamilyKind::parse)]
     family: &'static FamilyKind,
     /// The tenant; without one, what holds for all that have set nothing themselves
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::config::tenant)]
     tenant: Option<String>,
 }
 

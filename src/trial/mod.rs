@@ -77,7 +77,7 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = config::parse_duration)]
     allowance: Option<Duration>,
     /// The tenant whose events these are
-    #[arg(long, value_name = "NAME", default_value = "try", value_parser = tenant)]
+    #[arg(long, value_name = "NAME", default_value = "try", value_parser = config::tenant)]
     tenant: String,
     /// When a record is appended: `event`, at the highest event time so far; `now`, at the clock's; `field:NAME`, at
     /// the time in that field of its line
@@ -130,10 +130,6 @@ impl fmt::Display for AppendTime {
             Self::Field(name) => write!(formatter, "field:{name}"),
         }
     }
-}
-
-fn tenant(name: &str) -> Result<String, &'static str> {
-    config::check_tenant(name).map(|()| name.to_owned())
 }
 
 /// Why a trial could not be run to its end. Lines that are refused are none of this.

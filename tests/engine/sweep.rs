@@ -5,10 +5,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::to_string;
 use tidewatch::event::Millis;
-use tidewatch::stream::{Context, FamilySettings, Operator, Payload, Rejection, TestDriver, Trail};
+use tidewatch::stream::{
+    Context, FamilySettings, Operator, Payload, Rejection, TenantSettings, TestDriver, Trail,
+};
 
 use crate::determinism::{Entry, actions, compare};
 use crate::kit::{Row, TestEvent};
+use crate::model::{Act, Who};
 use crate::properties::{self, Naming, family, log, times};
 
 /// Says each time that other settings are in force, and has a timer due at once by them: what is done twice shows, and what
@@ -40,6 +43,7 @@ impl Operator for Followers {
         let settings = *context.settings();
         emit(context, 1, settings);
         context.set_timer(&(), context.watermark() - settings);
+        assert!(settings != 13, "unlucky");
     }
 }
 
@@ -88,4 +92,32 @@ proptest! {
         let make = move || TestDriver::new(|| Followers, settings(times, 0, 1));
         compare(&make, &entries, &actions, |row: &Row| to_string(row).unwrap())?;
     }
+}
+
+/// A key that can't follow is undone alone, and dead-lettered with its cause; the others follow.
+#[test]
+fn i7_a_key_that_can_not_follow_is_dead_lettered_alone() {
+    let mut driver = TestDriver::new(|| Followers, FamilySettings::new(1_000, 1_000_000));
+    for (tenant, key) in [("a", "a/x"), ("b", "b/x")] {
+        let (who, act) = (Who::Id("1".into()), Act::Nothing);
+        let event = TestEvent { tenant: tenant.into(), who, time: 100, value: 0, act, fault: None };
+        driver.append(key, 100, event);
+    }
+    driver.take();
+    let timers = |driver: &TestDriver<Followers>| -> Vec<_> {
+        driver.snapshot().into_iter().filter(|(name, _)| name[0] == b't').collect()
+    };
+    let before = timers(&driver);
+    let mut settings = FamilySettings { version: 7, ..FamilySettings::new(1_000, 1_000_000) };
+    settings.defaults.operator = 5;
+    settings.tenants.insert("a".into(), TenantSettings { allowance: 1_000, operator: 13 });
+    driver.change_settings(110, settings);
+    let rows = driver.take();
+    let [Row::DeadLetter(letter), Row::Fired { .. }] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!(letter.reason, "poison_settings");
+    assert_eq!(letter.message, "version 7 of the settings, of key a/x: poison: unlucky");
+    let after = timers(&driver);
+    assert_eq!(before.len(), 2);
+    let kept = before.iter().filter(|timer| after.contains(timer)).count();
+    assert_eq!(kept, 1, "only that of b/x has moved");
 }

@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use tidewatch::codec;
 use tidewatch::demo::boston;
+use tidewatch::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged, issue_id};
 use tidewatch::event::derived::{Incident, Row, RowMeta, SlaMetric};
 use tidewatch::hindsight::backtest::{self, Findings, Progress, Question};
 use tidewatch::settings::FamilyKind;
@@ -18,6 +22,7 @@ use crate::load;
 use crate::system::{BINARY, KEY, OTHER_KEY, Process, READ_KEY, System, eventually};
 
 const ROUTE: &str = "/v1/backtests";
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Appends the city's month.
 fn append_month(system: &System) {
@@ -27,12 +32,22 @@ fn append_month(system: &System) {
 }
 
 fn run(system: &System, tenant: Option<&str>, document: Option<Value>) -> Findings<Row> {
+    run_within(system, tenant, document, None, None)
+}
+
+fn run_within(
+    system: &System,
+    tenant: Option<&str>,
+    document: Option<Value>,
+    from: Option<i64>,
+    to: Option<i64>,
+) -> Findings<Row> {
     let question = Question {
         family: FamilyKind::named("civic").unwrap(),
         tenant: tenant.map(str::to_owned),
         document: document.map(|document| document.as_object().unwrap().clone()),
-        from: None,
-        to: None,
+        from,
+        to,
         threads: 2,
     };
     tokio::task::block_in_place(|| backtest::run(&system.log, &question, &Progress::default())).unwrap()
@@ -246,35 +261,34 @@ async fn i1_a_row_that_does_not_follow_from_the_log_is_found() {
     forged.title = "Overdue: something else".into();
     forged.meta.id = Uuid::new_v8([7; 16]);
     let value = codec::newest("incidents").unwrap().encode(&forged).unwrap();
-    let producer: rdkafka::producer::BaseProducer = system.log.producer().create().unwrap();
+    let producer: BaseProducer = system.log.producer().create().unwrap();
     let topic = system.log.name("incidents");
-    let record = rdkafka::producer::BaseRecord::<[u8], [u8]>::to(&topic).key(&key).payload(&value);
+    let record = BaseRecord::<[u8], [u8]>::to(&topic).key(&key).payload(&value);
     producer.send(record).unwrap();
-    rdkafka::producer::Producer::flush(&producer, std::time::Duration::from_secs(30)).unwrap();
+    producer.flush(PATIENCE).unwrap();
     let (status, out, err) = tool(&system, &[]);
     assert_eq!(status, Some(2), "{out}{err}");
     assert!(out.contains("- incidents 07070707-0707-8707-8707-070707070707 boston/a"), "{out}");
+}
+
+/// A closing of an issue of the area a.
+fn closed(id: &str, at: i64) -> CivicEvent {
+    let issue_id = issue_id("boston", "a", id);
+    let body = Body::IssueStatusChanged(IssueStatusChanged { issue_id, status: IssueStatus::Closed });
+    CivicEvent { tenant: "boston".into(), event_id: format!("{id}/closed"), occurred_at: at, body }
 }
 
 /// Only what was emitted within a span of the log; differences as NDJSON.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_span_of_the_log_can_be_looked_at_and_written_out() {
     let system = System::new("").await;
-    let closed = |id: &str, at: i64| {
-        use tidewatch::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged, issue_id};
-        let body = Body::IssueStatusChanged(IssueStatusChanged {
-            issue_id: issue_id("boston", "a", id),
-            status: IssueStatus::Closed,
-        });
-        CivicEvent { tenant: "boston".into(), event_id: format!("{id}/closed"), occurred_at: at, body }
-    };
     let hour = 3_600_000;
     let opened = |id: &str| load::report("boston", "a".into(), id.into(), 0, None);
     load::append(&system, [opened("r-1"), opened("r-2"), closed("r-1", 2 * hour)].into_iter());
-    let between = jiff::Timestamp::now();
+    let between = Timestamp::now();
     // Time has to pass on the broker's clock, too.
     eventually("the next moment", async || {
-        (jiff::Timestamp::now().duration_since(between).as_millis() > 50).then_some(())
+        (Timestamp::now().duration_since(between).as_millis() > 50).then_some(())
     })
     .await;
     load::append(&system, std::iter::once(closed("r-2", 3 * hour)));
@@ -304,6 +318,98 @@ async fn a_span_of_the_log_can_be_looked_at_and_written_out() {
         found.sort();
         assert_eq!(found, expected, "{arguments:?}: {out}");
     }
+}
+
+/// Silence passes up to the end of the span; what fires before its beginning is not within it.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_passes_up_to_its_end() {
+    let system = System::new("").await;
+    let now = Timestamp::now();
+    load::append(
+        &system,
+        [load::report("boston", "a".into(), "r-1".into(), now.as_millisecond(), None)].into_iter(),
+    );
+    let at = |hours| Some((now + SignedDuration::from_hours(hours)).as_millisecond());
+    let document = || Some(json!({"allowance": "0s", "default_due": "2h"}));
+    let count = |from, to| run_within(&system, Some("boston"), document(), from, to).differences.len();
+    assert_eq!([at(1), at(3), None].map(|to| count(None, to)), [0, 1, 0]);
+    assert_eq!(count(at(4), at(5)), 0, "it fires before the span");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_tenants_rows_count_and_the_last_moment_belongs_to_the_span() {
+    let system = System::new("").await;
+    let reports = [("boston", "r-1"), ("salem", "r-2"), ("salem", "r-3")];
+    let reports = reports.map(|(tenant, id)| load::report(tenant, "a".into(), id.into(), 1_000, 2_000));
+    load::append(&system, reports.into_iter());
+    let document = || Some(json!({"allowance": "0s", "grace": "1d"}));
+    let to = (Timestamp::now() + SignedDuration::from_hours(3)).as_millisecond();
+    let findings = run_within(&system, Some("boston"), document(), None, Some(to));
+    assert_eq!(findings.summary.rules.iter().map(|group| group.before.rows).sum::<u64>(), 1);
+
+    let log = system.read_committed("civic");
+    let times: Vec<i64> =
+        log.values().flatten().map(|record| record.timestamp().to_millis().unwrap()).collect();
+    let count = |to| run_within(&system, None, document(), None, Some(to)).replayed.records;
+    let until = |to: i64| times.iter().filter(|time| **time <= to).count() as u64;
+    for to in times.iter().flat_map(|time| [time - 1, *time, time + 1]) {
+        assert_eq!(count(to), until(to));
+    }
+}
+
+/// What is final under the one and not under the other says the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_final_on_one_side_only_do_not_differ() {
+    let system = System::new("").await;
+    let (hour, now) = (3_600_000, Timestamp::now().as_millisecond());
+    let opened = load::report("boston", "a".into(), "r-1".into(), now - 10 * hour, now - 9 * hour);
+    load::append(&system, [opened, closed("r-1", now - 5 * hour)].into_iter());
+    let document = Some(json!({"allowance": "0s", "grace": "0s"}));
+    let findings = run_within(&system, Some("boston"), document, None, Some(now + hour));
+    assert_eq!(findings.differences.len(), 0, "{:?}", findings.differences);
+    assert_eq!(findings.summary.rules.iter().map(|group| group.before.rows).sum::<u64>(), 2);
+}
+
+/// Somebody's open transaction hides rows that are committed, and retention may have taken what they follow from: neither
+/// is a difference.
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_rows_that_can_not_be_seen_or_folded_are_no_difference() {
+    let system = System::new("").await;
+    let opened = |id: &str| load::report("boston", "a".into(), id.into(), 1_000, 2_000);
+    let open: BaseProducer = system.log.producer().set("transactional.id", "somebody").create().unwrap();
+    tokio::task::block_in_place(|| {
+        open.init_transactions(PATIENCE).unwrap();
+        open.begin_transaction().unwrap();
+        let topic = system.log.name("incidents");
+        for partition in 0..crate::system::partitions("incidents") {
+            let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(partition).key(b"x").payload(b"x");
+            open.send(record).unwrap();
+        }
+        open.flush(PATIENCE).unwrap();
+    });
+    load::append(&system, std::iter::once(opened("r-1")));
+    let worker = system.start_ready("process", &[]).await;
+    let breaches = async |count: usize| {
+        let topic = async || system.read_uncommitted("incidents").into_values().flatten().count();
+        eventually("the breaches", async || (topic().await >= count).then_some(())).await;
+        system.folded().await;
+    };
+    breaches(4 + 1).await;
+    let backtest = std::thread::scope(|scope| {
+        let backtest = scope.spawn(|| tool(&system, &[]));
+        open.abort_transaction(PATIENCE).unwrap();
+        backtest.join().unwrap()
+    });
+    assert_eq!(backtest.0, Some(0), "{}", backtest.1);
+
+    for (partition, end) in system.committed(&tidewatch::worker::group("civic"), "civic") {
+        crate::explain::delete_before(&system, "civic", i64::from(partition), end).await;
+    }
+    load::append(&system, std::iter::once(opened("r-2")));
+    breaches(4 + 2).await;
+    assert!(worker.terminate().await.success());
+    let (status, out, err) = tool(&system, &[]);
+    assert_eq!(status, Some(0), "{out}{err}");
 }
 
 /// What retention has taken is not there to be folded, and that is said.

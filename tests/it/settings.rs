@@ -1,9 +1,18 @@
 //! Settings through the log (I4): in force from a mark on, the same for every reader, and never lost.
 
-use std::time::Instant;
+use std::collections::BTreeSet;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
+use tidewatch::codec;
+use tidewatch::log::{Log, topics};
+use tidewatch::settings::{self, FamilyKind, Reader, SettingsChange};
 
 use crate::chaos::{assert_exactly_once, settled};
 use crate::expected;
@@ -80,7 +89,6 @@ async fn i4_settings_are_in_force_at_the_same_offset_after_kills_and_rebalances(
         }
         eventually("the mark of the change", async || {
             let marks = system.read_committed("civic").into_values().flatten().filter(|record| {
-                use rdkafka::message::{Headers, Message};
                 let mut headers = record.headers().into_iter().flat_map(|headers| headers.iter());
                 headers.any(|header| header.value == Some(version.to_string().as_bytes()))
             });
@@ -201,4 +209,92 @@ async fn the_tool_gets_sets_and_compares() {
     assert!(!success && err.contains("default_due: \"later\" is no duration"), "{err}");
     let (_, out, _) = run(&["get"]);
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["default_due"], "48h");
+}
+
+/// Appends a record to the topic that no program of ours would.
+fn append_by_hand(log: &Log, value: &[u8]) {
+    let producer: BaseProducer = log.producer().create().unwrap();
+    let topic = log.name("settings");
+    producer.send(BaseRecord::<[u8], [u8]>::to(&topic).partition(0).key(b"x").payload(value)).unwrap();
+    producer.flush(Duration::from_secs(30)).unwrap();
+}
+
+/// Settings that this program can't follow, and what are no settings at all, come into force nowhere, and stop nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_what_can_not_be_followed_is_not_brought_into_force() {
+    let system = System::new("").await;
+    append_by_hand(&system.log, b"garbage");
+    let worker = system.start_ready("process", &[]).await;
+    let change = SettingsChange {
+        family: "civic".into(),
+        tenant: Some("boston".into()),
+        base: None,
+        document: json!({"allowance": "0s", "of_a_newer_program": 1}).to_string(),
+    };
+    append_by_hand(&system.log, &codec::newest("settings").unwrap().encode(&change).unwrap());
+    // Another tenant's change can't be followed either, as long as that one holds.
+    let held = system.set(Some("salem"), json!({"default_due": "1h"}));
+    let good = system.set(Some("boston"), json!({"allowance": "0s", "default_due": "1s"}));
+    crate::load::append(
+        &system,
+        [crate::load::report("boston", "a".into(), "r-1".into(), 1_000, 2_000)].into_iter(),
+    );
+    let versions = || -> BTreeSet<i64> {
+        let records = system.read_committed("civic").into_values().flatten();
+        let header = |record: OwnedMessage| {
+            let header = record.headers()?.iter().next()?;
+            str::from_utf8(header.value?).ok()?.parse().ok()
+        };
+        records.filter_map(header).collect()
+    };
+    eventually("the mark of the good one", async || versions().contains(&good).then_some(())).await;
+    assert!(!versions().contains(&(held - 1)), "the impossible one has no mark");
+    settled(&system).await;
+    assert!(worker.terminate().await.success());
+    assert_exactly_once(&system).await;
+}
+
+/// Several that start for the first time at once put the defaults on record once, or twice the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_the_defaults_are_record_0_whoever_comes_first() {
+    let system = System::new("").await;
+    let mut config = system.config.kafka.clone();
+    config.prefix = format!("{}fresh.", config.prefix);
+    let log = Log::new(&config);
+    topics::create(&log).await.unwrap();
+    tokio::task::block_in_place(|| {
+        let barrier = Barrier::new(5);
+        std::thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    settings::create(&log).unwrap();
+                });
+            }
+        });
+        let reader = Reader::start(&log).unwrap();
+        let first = reader.history().entries("civic", None).next().unwrap();
+        let defaults = (FamilyKind::named("civic").unwrap().defaults)();
+        assert_eq!((first.version, &first.document), (0, &defaults));
+    });
+}
+
+/// A reader whose topic is made anew says so: its versions are no longer those that marks name.
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_settings_that_are_made_anew_are_noticed() {
+    let system = System::new("").await;
+    for hours in 1..6 {
+        system.set(Some("boston"), json!({"default_due": format!("{hours}h")}));
+    }
+    let mut reader = tokio::task::block_in_place(|| Reader::start(&system.log)).unwrap();
+    let admin: AdminClient<DefaultClientContext> = system.log.client().create().unwrap();
+    let name = system.log.name("settings");
+    admin.delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
+    eventually("the topic anew", async || topics::create(&system.log).await.ok()).await;
+    tokio::task::block_in_place(|| settings::create(&system.log)).unwrap();
+    let said = eventually("the reader's word", async || {
+        tokio::task::block_in_place(|| reader.poll()).err().map(|error| error.to_string())
+    })
+    .await;
+    assert!(said.contains("made anew"), "{said}");
 }

@@ -41,7 +41,7 @@ where
 {
     for topic in O::Row::TOPICS {
         let kafka = BacktestError::kafka(topic);
-        let bounds = Replay::bounds(job.log, topic).map_err(&kafka)?;
+        let bounds = Replay::stable_bounds(job.log, topic).map_err(&kafka)?;
         let mut replay = Replay::start(job.log, topic, bounds).map_err(&kafka)?;
         while let Some(message) = replay.read().map_err(&kafka)? {
             let row = O::Row::read(topic, message.payload()).map_err(|source| BacktestError::Row {
@@ -58,7 +58,7 @@ where
                 Input::Record(..) => continue,
             };
             let is_ours = row.operator().is_none_or(|operator| operator == O::NAME);
-            let is_folded = folded.get(&partition).is_some_and(|offsets| offset < offsets.end);
+            let is_folded = folded.get(&partition).is_some_and(|offsets| offsets.contains(&offset));
             if is_ours && is_folded {
                 job.keep_row(rows, Place::Before, true, row)?;
             }

@@ -84,14 +84,14 @@ impl<O: Operator> Side<O> {
         }
     }
 
-    /// Lets silence pass, with a mark wherever a timer is due; `found` is given what each one emits.
-    fn pass(&mut self, until: Millis, mut found: impl FnMut(&mut Vec<O::Row>)) {
+    /// Lets silence pass, with a mark wherever a timer is due; `found` is given its time and what it emits.
+    fn pass(&mut self, until: Millis, mut found: impl FnMut(Millis, &mut Vec<O::Row>)) {
         let mut rows = Vec::new();
         while let Some(wake) = self.task.next_wake().filter(|wake| *wake <= until) {
             let payload = Payload::Mark(Arc::clone(self.task.settings()));
             let (offset, append_time) = (self.task.offset(), wake.max(self.task.clock()));
             self.fold(&Record { offset, append_time, raw_key: None, raw_value: None, payload }, &mut rows);
-            found(&mut rows);
+            found(append_time, &mut rows);
         }
     }
 }
@@ -154,9 +154,9 @@ where
         for side in partitions.values_mut().flatten() {
             let mut kept = Ok(());
             let (place, until) = (side.place, self.until);
-            side.pass(until, |rows| {
+            side.pass(until, |clock, rows| {
                 if kept.is_ok() {
-                    kept = self.keep(&mut found, place, until, rows);
+                    kept = self.keep(&mut found, place, clock, rows);
                 }
             });
             kept?;

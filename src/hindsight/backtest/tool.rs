@@ -43,7 +43,7 @@ pub struct Options {
     #[arg(long, value_parser = FamilyKind::parse)]
     family: &'static FamilyKind,
     /// The tenant whose settings they would be, and whose rows are compared; without one, everybody
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::config::tenant)]
     tenant: Option<String>,
     /// What would be set: JSON, or TOML
     #[arg(long, value_name = "FILE")]

@@ -173,7 +173,9 @@ fn read_topic(
         let place_in_log = LogPlace { partition, offset, append_time };
         let version =
             decode(message.payload(), place_in_log).map_err(|error| error.at(topic, partition, offset))?;
-        if version.is_final {
+        // A row can begin a second life, which the table then knows of.
+        let is_newest = rows[place].newest().is_none_or(|newest| newest.version <= version.version);
+        if version.is_final && is_newest {
             open.remove(&rows[place].id);
         }
         found[place].versions.insert(version.version, version);
