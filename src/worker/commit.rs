@@ -12,6 +12,7 @@ use super::family::OutputRow;
 use super::report::Reporter;
 use super::transaction::Transaction;
 use super::{COORDINATOR, PRESSURE, RESTART, Worker};
+use crate::settings::SettingsError;
 use crate::stream::Operator;
 
 impl<O> Worker<'_, O>
@@ -132,8 +133,14 @@ where
     /// After a transaction that failed, perhaps in the midst of its commit: a producer made anew decides what is in doubt, and
     /// the group's offsets tell how. Memory then goes on from that commit, or back to the one before it.
     pub(super) fn recover(&mut self, error: WorkerError) -> Result<(), WorkerError> {
-        let is_lost =
-            matches!(error, WorkerError::Lost | WorkerError::Cut { .. } | WorkerError::Encode { .. });
+        // What a repetition can't help.
+        let is_lost = matches!(
+            error,
+            WorkerError::Lost
+                | WorkerError::Cut { .. }
+                | WorkerError::Encode { .. }
+                | WorkerError::Settings(SettingsError::Missing { .. } | SettingsError::Impossible { .. })
+        );
         if is_lost || self.consumer.assignment_lost() {
             return Err(error);
         }

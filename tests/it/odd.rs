@@ -244,3 +244,15 @@ async fn a_partition_too_many_is_named_and_a_spare_thread_is_ready() {
     admin(&system).create_partitions(&[more], &AdminOptions::new()).await.unwrap();
     says(&system.start("process", &SETTINGS), "has more than its 4 partitions").await;
 }
+
+/// A mark names settings that the topic no longer holds: nobody may fold past it under others.
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_a_mark_of_a_version_that_is_gone_is_an_error() {
+    let system = System::new("").await;
+    let producer: FutureProducer = system.log.producer().create().unwrap();
+    let topic = system.log.name("civic");
+    let headers = OwnedHeaders::new().insert(Header { key: "tidewatch-mark", value: Some("99") });
+    let mark: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&topic).partition(1).headers(headers);
+    producer.send(mark, Duration::from_secs(30)).await.unwrap();
+    says(&system.start("process", &SETTINGS), "version 99 of the settings is in force").await;
+}
