@@ -1,4 +1,5 @@
-//! Settings of a process (those of operators are in the log: [`settings`](crate::settings)): defaults < file < environment (`TIDEWATCH_…`) < flags, checked at start.
+//! Settings of a process: defaults < file < environment (`TIDEWATCH_…`) < flags, checked at start. Those of operators are
+//! in the log: [`settings`](crate::settings).
 //!
 //! A file is TOML with the sections below. `TIDEWATCH_KAFKA__BROKERS=a:9092` sets `kafka.brokers`;
 //! `--set kafka.brokers=a:9092` does so on the command line.

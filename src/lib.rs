@@ -13,9 +13,9 @@
 //! 4. [`serve`] answers questions from there.
 //!
 //! A record that can't be read or folded goes to the topic `dead-letters` with where it lies and why, and the
-//! partition goes on: nothing vanishes (I7), and it can be sent again ([`letters`]). When time has to pass in silence, the worker appends a
-//! mark to the log (I4), so that a replay sees what was seen. What can be set of the operators ([`settings`]) is a log too,
-//! whose versions come into force by such marks.
+//! partition goes on: nothing vanishes (I7), and it can be sent again ([`letters`]). When time has to pass in silence, the
+//! worker appends a mark to the log (I4), so that a replay sees what was seen. What can be set of the operators
+//! ([`settings`]) is a log too, whose versions come into force by such marks.
 //!
 //! What came of it can be asked afterwards ([`hindsight`]), for rows name the records behind them (I8).
 //!

@@ -67,50 +67,41 @@ fn hash(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 
-/// Extracts the tenant of a key with the scope `ingest`; refuses with 401 or 403.
-#[derive(Debug, Clone)]
-pub struct CanIngest(pub Tenant);
+/// An extractor of the tenant of a key with a scope.
+macro_rules! extractor {
+    ($(#[$doc:meta])* $name:ident, $scope:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name(pub Tenant);
 
-/// Extracts the tenant of a key with the scope `read`; refuses with 401 or 403.
-#[derive(Debug, Clone)]
-pub struct CanRead(pub Tenant);
+        impl<S: Send + Sync> FromRequestParts<S> for $name
+        where
+            ApiKeys: FromRef<S>,
+        {
+            type Rejection = ApiError;
 
-/// Extracts the tenant of a key with the scope `admin`; refuses with 401 or 403.
-#[derive(Debug, Clone)]
-pub struct CanAdmin(pub Tenant);
-
-impl<S: Send + Sync> FromRequestParts<S> for CanAdmin
-where
-    ApiKeys: FromRef<S>,
-{
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        ApiKeys::from_ref(state).authorize(parts, Scope::Admin).map(Self)
-    }
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+                ApiKeys::from_ref(state).authorize(parts, Scope::$scope).map(Self)
+            }
+        }
+    };
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for CanIngest
-where
-    ApiKeys: FromRef<S>,
-{
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        ApiKeys::from_ref(state).authorize(parts, Scope::Ingest).map(Self)
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for CanRead
-where
-    ApiKeys: FromRef<S>,
-{
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        ApiKeys::from_ref(state).authorize(parts, Scope::Read).map(Self)
-    }
-}
+extractor!(
+    /// Extracts the tenant of a key with the scope `ingest`; refuses with 401 or 403.
+    CanIngest,
+    Ingest
+);
+extractor!(
+    /// Extracts the tenant of a key with the scope `read`; refuses with 401 or 403.
+    CanRead,
+    Read
+);
+extractor!(
+    /// Extracts the tenant of a key with the scope `admin`; refuses with 401 or 403.
+    CanAdmin,
+    Admin
+);
 
 #[cfg(test)]
 mod tests {

@@ -31,15 +31,7 @@ pub struct Replay {
 impl Replay {
     /// What there is: the offsets of each partition, from the first that retention has left to the end of what is committed.
     pub fn bounds(log: &Log, topic: &str) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
-        let consumer = consumer(log)?;
-        let name = log.name(topic);
-        let metadata = consumer.fetch_metadata(Some(&name), REQUEST)?;
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        let bounds = partitions.map(|partition| {
-            let (low, end) = consumer.fetch_watermarks(&name, partition.id(), REQUEST)?;
-            Ok((partition.id(), low..end))
-        });
-        bounds.collect()
+        bounds_by(&consumer(log)?, &log.name(topic))
     }
 
     /// As the [bounds](Self::bounds), once all that lies there now is committed or aborted: somebody's open transaction hides
@@ -47,18 +39,15 @@ impl Replay {
     pub fn stable_bounds(log: &Log, topic: &str) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
         let all: BaseConsumer<Quiet> =
             settings(log).set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
-        let name = log.name(topic);
-        let ends = Self::bounds(log, topic)?
-            .into_keys()
-            .map(|partition| Ok((partition, all.fetch_watermarks(&name, partition, REQUEST)?.1)));
-        let ends = ends.collect::<KafkaResult<BTreeMap<i32, i64>>>()?;
+        let (committed, name) = (consumer(log)?, log.name(topic));
+        let all = bounds_by(&all, &name)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let bounds = Self::bounds(log, topic)?;
-            if ends
-                .iter()
-                .all(|(partition, end)| bounds.get(partition).is_some_and(|bounds| bounds.end >= *end))
-            {
+            let bounds = bounds_by(&committed, &name)?;
+            let is_stable = |(partition, all): (&i32, &Range<i64>)| {
+                bounds.get(partition).is_some_and(|bounds| bounds.end >= all.end)
+            };
+            if all.iter().all(is_stable) {
                 return Ok(bounds);
             }
             if Instant::now() > deadline {
@@ -229,6 +218,16 @@ fn runs_of(offsets: impl Iterator<Item = i64>) -> VecDeque<Range<i64>> {
         }
     }
     runs
+}
+
+fn bounds_by(consumer: &BaseConsumer<Quiet>, name: &str) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
+    let metadata = consumer.fetch_metadata(Some(name), REQUEST)?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let bounds = partitions.map(|partition| {
+        let (low, end) = consumer.fetch_watermarks(name, partition.id(), REQUEST)?;
+        Ok((partition.id(), low..end))
+    });
+    bounds.collect()
 }
 
 fn consumer(log: &Log) -> KafkaResult<BaseConsumer<Quiet>> {

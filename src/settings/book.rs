@@ -18,7 +18,7 @@ pub struct Book<S> {
     read: Read<S>,
     reader: Reader,
     versions: BTreeMap<i64, Arc<FamilySettings<S>>>,
-    /// Versions that can't be followed, which has been said.
+    /// Versions that can't be followed, which has been said and is not tried again.
     refused: BTreeSet<i64>,
 }
 
@@ -51,21 +51,17 @@ impl<S> Book<S> {
     /// another one would stop every fold of the log.
     pub fn newest(&mut self) -> Result<i64, SettingsError> {
         self.reader.poll()?;
-        let newest = self.reader.history().newest(self.family);
-        if self.at(newest).is_ok() {
-            return Ok(newest);
-        }
-        let versions: Vec<i64> = self.reader.history().versions(self.family).collect();
-        for version in versions.into_iter().rev() {
-            match self.at(version) {
+        loop {
+            let is_open = |version: &i64| !self.refused.contains(version);
+            let newest = self.reader.history().versions(self.family).rfind(is_open);
+            let Some(newest) = newest else { return Ok(0) };
+            match self.at(newest) {
                 Err(error @ SettingsError::Impossible { .. }) => {
-                    if self.refused.insert(version) {
-                        tracing::error!(%error, "settings are not brought into force");
-                    }
+                    tracing::error!(%error, "settings are not brought into force");
+                    self.refused.insert(newest);
                 }
-                found => return found.map(|_| version),
+                found => return found.map(|_| newest),
             }
         }
-        Ok(0)
     }
 }

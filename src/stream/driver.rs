@@ -10,7 +10,7 @@ use super::changelog::RestoreError;
 use super::operator::Operator;
 use super::record::{Payload, Record};
 use super::settings::FamilySettings;
-use super::task::{Step, Task};
+use super::task::Task;
 use crate::event::Millis;
 
 /// Runs an operator over records that are appended by hand, each with its append time.
@@ -88,11 +88,7 @@ impl<O: Operator> TestDriver<O> {
     pub fn process(&mut self, record: &Record<'_, O>) -> Outcome {
         self.offset = record.offset + 1;
         self.learn(&record.payload);
-        loop {
-            if let Step::Done(outcome) = self.task.process(record, usize::MAX, &mut self.rows) {
-                return outcome;
-            }
-        }
+        self.task.process_whole(record, &mut self.rows)
     }
 
     /// Remembers the settings of a mark, which a [restore](Self::restore) may need: for marks that the task is fed past the

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::event::{Millis, id};
 use crate::log::topics;
-use crate::stream::{Counts, FamilySettings, Operator, Payload, Record, Step, Task};
+use crate::stream::{Counts, FamilySettings, Operator, Payload, Record, Task};
 use crate::worker::Family;
 
 /// After so many records the tasks commit, which lets go of what an abort would need.
@@ -59,8 +59,7 @@ impl<O: Operator> Partitions<O> {
     }
 
     fn process(&mut self, partition: usize, record: &Record<'_, O>) {
-        // There is room for any number of rows, so it is done at once.
-        while self.tasks[partition].process(record, usize::MAX, &mut self.rows) == Step::Full {}
+        self.tasks[partition].process_whole(record, &mut self.rows);
     }
 
     fn commit(&mut self) {

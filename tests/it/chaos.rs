@@ -148,12 +148,7 @@ async fn kill_on_one_log(tally: &mut Tally, seed: u64, time: Duration, kills: us
     }
     tally.sent += load.stop();
     let worker = start_ready(&system, "one").await;
-    settled(&system).await;
-    assert!(worker.terminate().await.success());
-    if let Some(other) = other {
-        assert!(other.terminate().await.success());
-    }
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, [worker].into_iter().chain(other)).await;
 }
 
 /// Lets a worker run, and kills it when its open transaction happens to hold outputs; returns how many that were at least.
@@ -168,6 +163,15 @@ async fn kill_at_random(system: &System, seed: u64, is_accompanied: bool) -> usi
     }
     let open = OUTPUTS.iter().flat_map(|topic| system.bounds(topic)).map(|(stable, end)| end - stable);
     open.sum::<i64>() as usize
+}
+
+/// Once all is folded the workers end, and what they have emitted is exactly the fold.
+pub async fn end_exactly_once(system: &System, workers: impl IntoIterator<Item = Process>) {
+    settled(system).await;
+    for worker in workers {
+        assert!(worker.terminate().await.success());
+    }
+    assert_exactly_once(system).await;
 }
 
 /// Waits until all is folded, and the accounts say so: they are written at most once a second, by a worker that lives.
@@ -232,9 +236,7 @@ async fn i5_a_zombie_commits_nothing() {
     }
     load.stop();
     let worker = start_ready(&system, "heir").await;
-    settled(&system).await;
-    assert!(worker.terminate().await.success());
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, [worker]).await;
 }
 
 /// The ids of the group's members, once the group is at rest.
@@ -274,11 +276,7 @@ async fn i5_a_broker_that_restarts_loses_and_repeats_nothing() {
     let before = eventually("the topics", async || stable()).await;
     eventually("outputs after the restart", async || stable().filter(|end| *end > before + 100)).await;
     load.stop();
-    settled(&system).await;
-    for worker in workers {
-        assert!(worker.terminate().await.success());
-    }
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, workers).await;
     drop(system);
     drop(broker);
 }

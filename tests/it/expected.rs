@@ -31,7 +31,7 @@ pub fn fold(system: &System) -> (Vec<Row>, BTreeMap<i32, Totals>) {
     for (partition, messages) in system.read_committed(family.topic) {
         let mut task = family.task(partition, book.at(0).unwrap());
         for message in messages.iter().filter(|message| message.offset() < committed[&partition]) {
-            task.process(&family.read(message, &mut book).unwrap(), usize::MAX, &mut rows);
+            task.process_whole(&family.read(message, &mut book).unwrap(), &mut rows);
         }
         totals.insert(partition, task.totals());
     }

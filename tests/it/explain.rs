@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::Offset;
@@ -277,16 +276,12 @@ async fn i8_the_route_and_the_tool_tell_the_same_versions_and_settings() {
     assert_eq!(states(&answer), ["read", "read"]);
 }
 
-fn admin(system: &System) -> AdminClient<DefaultClientContext> {
-    system.log.client().create().unwrap()
-}
-
 /// Deletes what lies before an offset, as retention does.
 pub async fn delete_before(system: &System, topic: &str, partition: i64, offset: i64) {
     let mut list = TopicPartitionList::new();
     let offset = Offset::Offset(offset);
     list.add_partition_offset(&system.log.name(topic), partition as i32, offset).unwrap();
-    admin(system).delete_records(&list, &AdminOptions::new()).await.unwrap();
+    system.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
 
 /// Retention takes a record, then all of a row's versions: what is left is told, and so is what is not.
@@ -355,12 +350,12 @@ async fn i8_another_record_is_not_taken_for_the_one_that_was_there() {
     assert_eq!(records.len(), 2);
 
     let name = system.log.name("civic");
-    admin(&system).delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
+    system.admin().delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
     eventually("the topic's new life", async || {
         let new =
             NewTopic::new(&name, topics::named("civic").unwrap().partitions, TopicReplication::Fixed(1));
         let new = new.set("message.timestamp.type", "LogAppendTime");
-        admin(&system).create_topics(&[new], &AdminOptions::new()).await.unwrap()[0].is_ok().then_some(())
+        system.admin().create_topics(&[new], &AdminOptions::new()).await.unwrap()[0].is_ok().then_some(())
     })
     .await;
     let now = Timestamp::now().as_millisecond();

@@ -15,7 +15,7 @@ use tidewatch::event::civic::{CivicEvent, issue_id};
 use tidewatch::letters::HEADER;
 use tidewatch::stream::Counts;
 
-use crate::chaos::{assert_exactly_once, settled};
+use crate::chaos::end_exactly_once;
 use crate::expected;
 use crate::load;
 use crate::system::{BINARY, KEY, Process, System, eventually};
@@ -162,9 +162,7 @@ async fn i7_a_redriven_record_is_folded_once_and_then_a_duplicate() {
         assert_eq!((record.partition(), record.key()), (partition, first.key()));
         assert_eq!(record.payload(), first.payload());
     }
-    settled(&system).await;
-    assert!(all.terminate().await.success());
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, [all]).await;
 }
 
 /// A late event is late again, for its issue has been dropped, and a longer grace does not bring that back. It is never
@@ -206,9 +204,7 @@ async fn i9_a_redriven_late_event_is_late_again() {
     }
     let listed = printed(&system, "late-events", &["list"]);
     assert!(listed.ends_with("3 late events\n      3  late  boston\n"), "{listed}");
-    settled(&system).await;
-    assert!(all.terminate().await.success());
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, [all]).await;
 }
 
 /// Appends values to one partition; their positions.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -17,7 +16,7 @@ use tidewatch::event::derived::DeadLetter;
 use tidewatch::log::topics;
 use tidewatch::worker;
 
-use crate::chaos::{assert_exactly_once, settled};
+use crate::chaos::{assert_exactly_once, end_exactly_once, settled};
 use crate::expected;
 use crate::load::{self, Load, send};
 use crate::system::{Process, System, eventually};
@@ -29,10 +28,6 @@ fn report(tenant: &str, event_id: &str) -> Vec<u8> {
     let now = Timestamp::now().as_millisecond();
     let event = load::report(tenant, "a".into(), event_id.into(), now, now - 10_000);
     codec::newest("civic").unwrap().encode(&event).unwrap()
-}
-
-fn admin(system: &System) -> AdminClient<DefaultClientContext> {
-    system.log.client().create().unwrap()
 }
 
 /// Folds all that is there, and ends.
@@ -133,7 +128,7 @@ async fn i5_failed_transactions_are_folded_again_once() {
     let system = System::new("").await;
     let load = Load::start(&system, 71, 8);
     let worker = system.start_ready("process", &SETTINGS).await;
-    let (admin, topic) = (admin(&system), system.log.name("incidents"));
+    let (admin, topic) = (system.admin(), system.log.name("incidents"));
     let limit = async |bytes| {
         let config = AlterConfig::new(ResourceSpecifier::Topic(&topic))
             .set("max.message.bytes", bytes)
@@ -169,9 +164,7 @@ async fn i5_another_of_the_same_name_ends_the_transactions_of_the_first() {
     says(&first, "another worker is at work as process.instance").await;
     load.stop();
     second.kill();
-    settled(&system).await;
-    assert!(first.terminate().await.success());
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, [first]).await;
 }
 
 /// The group's offsets are lost (Kafka forgets those of an empty group after a week), or changed by hand.
@@ -182,7 +175,7 @@ async fn i5_offsets_that_are_gone_are_found_and_changed_ones_refused() {
     fold(&system).await;
     let group = system.log.name(&worker::group("civic"));
     eventually("the group's end", async || {
-        let deleted = admin(&system).delete_groups(&[&group], &AdminOptions::new()).await.ok()?;
+        let deleted = system.admin().delete_groups(&[&group], &AdminOptions::new()).await.ok()?;
         deleted[0].is_ok().then_some(())
     })
     .await;
@@ -206,7 +199,7 @@ async fn i7_a_topic_made_anew_is_refused() {
     let system = System::new("").await;
     send(&system, 31, 2_000);
     fold(&system).await;
-    let (admin, name) = (admin(&system), system.log.name("civic"));
+    let (admin, name) = (system.admin(), system.log.name("civic"));
     admin.delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
     let partitions = topics::named("civic").unwrap().partitions;
     eventually("the topic's new life", async || {
@@ -230,7 +223,7 @@ async fn i7_records_cut_before_they_were_folded_are_an_error() {
     let committed = system.committed(&group, "civic");
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&system.log.name("civic"), 2, Offset::Offset(committed[&2] + 5)).unwrap();
-    admin(&system).delete_records(&list, &AdminOptions::new()).await.unwrap();
+    system.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
     says(&system.start("process", &SETTINGS), "were deleted before they were folded").await;
     assert_eq!(system.committed(&group, "civic")[&2], committed[&2], "nothing was skipped");
 }
@@ -241,7 +234,7 @@ async fn a_partition_too_many_is_named_and_a_spare_thread_is_ready() {
     let spare = system.start_ready("process", &["process.threads=5"]).await;
     assert!(spare.terminate().await.success());
     let more = NewPartitions::new(system.log.name("civic").leak(), 5);
-    admin(&system).create_partitions(&[more], &AdminOptions::new()).await.unwrap();
+    system.admin().create_partitions(&[more], &AdminOptions::new()).await.unwrap();
     says(&system.start("process", &SETTINGS), "has more than its 4 partitions").await;
 }
 

@@ -8,7 +8,7 @@ use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
 use tidewatch::worker;
 
-use crate::chaos::{assert_exactly_once, settled};
+use crate::chaos::end_exactly_once;
 use crate::expected;
 use crate::load::{self, Load};
 use crate::system::{Process, System, eventually};
@@ -136,7 +136,5 @@ async fn i5_a_local_snapshot_and_the_tail_are_the_last_commit() {
     println!("{tail} of {whole} records of the changelog were read beside the copies");
     assert!(tail > 1_000.0 && tail < 0.9 * whole as f64);
     send(&system, 93);
-    settled(&system).await;
-    assert!(worker.terminate().await.success());
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, [worker]).await;
 }

@@ -5,8 +5,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::AdminOptions;
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use tidewatch::codec;
 use tidewatch::log::{Log, topics};
 use tidewatch::settings::{self, FamilyKind, Reader, SettingsChange};
 
-use crate::chaos::{assert_exactly_once, settled};
+use crate::chaos::end_exactly_once;
 use crate::expected;
 use crate::load::Load;
 use crate::system::{BINARY, KEY, OTHER_KEY, Process, READ_KEY, System, eventually};
@@ -64,9 +63,7 @@ async fn i4_a_changed_threshold_takes_effect_without_a_restart() {
     put(&all, KEY, None, &json!({"allowance": "0s", "default_due": "2s"})).await;
     let again = eventually("the breach", async || incidents(&all).await.first().cloned()).await;
     assert_eq!(again["id"], breach["id"]);
-    settled(&system).await;
-    assert!(all.terminate().await.success());
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, [all]).await;
 }
 
 /// Rules change while workers are killed, started and take partitions from each other: what is in force at an offset is
@@ -99,10 +96,7 @@ async fn i4_settings_are_in_force_at_the_same_offset_after_kills_and_rebalances(
     }
     load.stop();
     let one = start("one").await;
-    settled(&system).await;
-    assert!(one.terminate().await.success());
-    assert!(other.terminate().await.success());
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, [one, other]).await;
     let late = expected::committed(&system, "late-events").into_values().flatten().count();
     assert!(late > 0, "with a grace of some seconds some records are late");
     crate::backtest::assert_that_the_outputs_follow_from_the_log(&system);
@@ -249,9 +243,7 @@ async fn i4_what_can_not_be_followed_is_not_brought_into_force() {
     };
     eventually("the mark of the good one", async || versions().contains(&good).then_some(())).await;
     assert!(!versions().contains(&(held - 1)), "the impossible one has no mark");
-    settled(&system).await;
-    assert!(worker.terminate().await.success());
-    assert_exactly_once(&system).await;
+    end_exactly_once(&system, [worker]).await;
 }
 
 /// Several that start for the first time at once put the defaults on record once, or twice the same.
@@ -287,9 +279,8 @@ async fn i4_settings_that_are_made_anew_are_noticed() {
         system.set(Some("boston"), json!({"default_due": format!("{hours}h")}));
     }
     let mut reader = tokio::task::block_in_place(|| Reader::start(&system.log)).unwrap();
-    let admin: AdminClient<DefaultClientContext> = system.log.client().create().unwrap();
     let name = system.log.name("settings");
-    admin.delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
+    system.admin().delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
     eventually("the topic anew", async || topics::create(&system.log).await.ok()).await;
     tokio::task::block_in_place(|| settings::create(&system.log)).unwrap();
     let said = eventually("the reader's word", async || {

@@ -115,6 +115,11 @@ impl System {
         tokio::task::block_in_place(|| settings::append(&self.log, family, tenant, None, &document)).unwrap()
     }
 
+    /// Makes and deletes topics and records, as an administrator does.
+    pub fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.log.client().create().unwrap()
+    }
+
     /// The file of its settings.
     pub fn file(&self) -> &str {
         self.file.to_str().unwrap()

@@ -18,7 +18,7 @@ use crate::codec::CodecError;
 use crate::event::Millis;
 use crate::log::Log;
 use crate::log::replay::Replay;
-use crate::stream::{FamilySettings, Operator, Payload, Record, Step, Task};
+use crate::stream::{FamilySettings, Operator, Payload, Record, Task};
 use crate::worker::Family;
 
 /// After so many records a task commits, which lets go of what an abort would need.
@@ -75,8 +75,7 @@ impl<O: Operator> Side<O> {
     }
 
     fn fold(&mut self, record: &Record<'_, O>, rows: &mut Vec<O::Row>) {
-        // There is room for any number of rows, so it is done at once.
-        while self.task.process(record, usize::MAX, rows) == Step::Full {}
+        self.task.process_whole(record, rows);
         self.since_commit += 1;
         if self.since_commit >= COMMIT {
             self.since_commit = 0;

@@ -170,6 +170,15 @@ impl<O: Operator> Task<O> {
         step
     }
 
+    /// As [`process`](Self::process), with room for any number of rows.
+    pub fn process_whole(&mut self, record: &Record<'_, O>, rows: &mut Vec<O::Row>) -> Outcome {
+        loop {
+            if let Step::Done(outcome) = self.process(record, usize::MAX, rows) {
+                return outcome;
+            }
+        }
+    }
+
     fn advance(&mut self, record: &Record<'_, O>, room: usize, rows: &mut Vec<O::Row>) -> Step {
         debug_assert!(self.progress.phase == Phase::Idle || self.position.offset == record.offset);
         let end = rows.len().saturating_add(room);
