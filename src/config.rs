@@ -49,6 +49,8 @@ pub struct Config {
     pub process: ProcessConfig,
     /// The writer of tables.
     pub sink: SinkConfig,
+    /// The read API.
+    pub serve: ServeConfig,
     /// Who may do what.
     #[serde(default)]
     pub api_keys: Vec<ApiKeyConfig>,
@@ -141,6 +143,14 @@ pub struct SinkConfig {
     /// Silence after which the group gives this sink's partitions to another.
     #[serde(deserialize_with = "duration")]
     pub session_timeout: Duration,
+}
+
+/// Section `serve`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeConfig {
+    /// What rows that were seen on the log may take in memory, about.
+    pub cache_bytes: usize,
 }
 
 /// One of `api_keys`.
@@ -236,6 +246,9 @@ const DEFAULTS: &str = r#"
     batch_bytes = 33554432
     batch_age = "1s"
     session_timeout = "10s"
+
+    [serve]
+    cache_bytes = 67108864
 "#;
 
 impl Config {
@@ -331,6 +344,7 @@ impl Config {
             ("process.commit_bytes", self.process.commit_bytes),
             ("sink.batch_rows", self.sink.batch_rows),
             ("sink.batch_bytes", self.sink.batch_bytes),
+            ("serve.cache_bytes", self.serve.cache_bytes),
         ] {
             if value == 0 {
                 return refuse(name, value.to_string(), "expected at least 1");

@@ -17,8 +17,9 @@ use crate::config::Config;
 use crate::http::{Health, Server, ServerError};
 use crate::ingest::{Ingest, IngestError};
 use crate::log::Log;
+use crate::serve::Serve;
 use crate::sink::{self, SinkError};
-use crate::{serve, worker};
+use crate::worker;
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -114,8 +115,12 @@ pub async fn start(
                 parts.push(part("sink", task));
             }
             Role::Serve => {
-                router = router.merge(serve::router(config));
-                let watch = serve::watch(config.clone(), health.part("serve"), shutdown.clone());
+                let serve = Serve::new(config, &log, shutdown.clone());
+                router = router.merge(serve.router());
+                let (tail, tables) = (serve.follow(health.part("tail")), serve.watch_tables());
+                parts.push(part("tail", tokio::task::spawn_blocking(move || Ok(tail()))));
+                parts.push(part("tables", tokio::task::spawn_blocking(move || Ok(tables()))));
+                let watch = serve.watch_store(health.part("serve"));
                 parts.push(part("serve", tokio::spawn(watch.map(Ok))));
             }
         }

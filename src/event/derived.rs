@@ -268,8 +268,8 @@ pub struct Progress {
     pub clock: Millis,
     /// The settings in force.
     pub settings_version: i64,
-    /// Where what the worker wrote since it took the partition over ends: a reader that has come so far, and had seen what was
-    /// there before, has seen all that follows from the log up to `offset`.
+    /// Where what follows from the log up to `offset` ends: a reader that has come so far has seen all of it. (Each end is a
+    /// bound: where the worker took the partition over, it is the end that the derived topic had then.)
     pub outputs: Vec<OutputEnd>,
 }
 

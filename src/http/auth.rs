@@ -16,6 +16,11 @@ use crate::config::{ApiKeyConfig, Scope};
 pub struct Tenant(Arc<str>);
 
 impl Tenant {
+    /// The tenant of a row that was read, for comparison with a caller's.
+    pub(crate) fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
     /// Its name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,6 +1,5 @@
 //! From a request to its answer: who asks, which items are fit, what Kafka says of them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -17,6 +16,7 @@ use super::fields;
 use crate::codec::PinnedSchema;
 use crate::event::Millis;
 use crate::http::{ApiError, ApiKeys, CanIngest};
+use crate::log::LogPosition;
 
 /// Names the last record of a request in each partition, so that a read can wait for them.
 const LOG_POSITION: HeaderName = HeaderName::from_static("x-log-position");
@@ -203,16 +203,12 @@ impl Gate {
         if positions.is_empty() { response } else { with_position(response, &self.position(&positions)) }
     }
 
-    /// `topic:partition@offset,partition@offset`, the highest offset of each partition.
     fn position(&self, positions: &[Position]) -> String {
-        let mut highest = BTreeMap::new();
+        let mut highest = LogPosition::default();
         for position in positions {
-            let offset = highest.entry(position.partition).or_insert(position.offset);
-            *offset = position.offset.max(*offset);
+            highest.add(self.delivery.family(), position.partition, position.offset);
         }
-        let partitions: Vec<String> =
-            highest.iter().map(|(partition, offset)| format!("{partition}@{offset}")).collect();
-        format!("{}:{}", self.delivery.family(), partitions.join(","))
+        highest.to_string()
     }
 
     fn count_accepted(&self, count: usize) {

@@ -1,9 +1,11 @@
 //! Kafka: topics, clients, and how both are named.
 
 pub mod lag;
+mod position;
 pub mod replay;
 pub mod topics;
 
+pub use position::{LogPosition, NotAPosition};
 use rdkafka::ClientConfig;
 
 use crate::config::KafkaConfig;

@@ -3,29 +3,38 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::Path;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clickhouse::Row;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use super::answers;
+use super::lists::Lists;
+use super::live::{INCIDENTS, Live};
 use super::parameters::Parameters;
-use super::queries::{Filter, Parameter, Select, TenantQueries};
+use super::positions::Reader;
+use super::queries::{Filter, Parameter, RETRY_AFTER, Select, TenantQueries};
+use super::rows::{Arrival, Lookup};
 use super::{rfc3339, rfc3339_or_null};
 use crate::event::Millis;
-use crate::event::derived::RecordReference;
-use crate::http::ApiError;
+use crate::event::derived::{Incident, RecordReference};
+use crate::http::{ApiError, Tenant};
 
 const SELECT: Select = Select {
     columns: "toString(id) AS id, version, operator, operator_version, settings_version, family, rule, \
         toString(severity) AS severity, subject, title, toUnixTimestamp64Milli(started_at) AS started_at, \
-        toUnixTimestamp64Milli(ended_at) AS ended_at, attributes, evidence_count, \
+        toUnixTimestamp64Milli(ended_at) AS ended_at, toUnixTimestamp64Milli(first_arrival) AS first_arrival, \
+        toBool(final) AS final, attributes, evidence_count, \
         CAST(evidence_first AS Array(Tuple(String, Int32, Int64, String))) AS evidence_first, \
         CAST(evidence_last AS Array(Tuple(String, Int32, Int64, String))) AS evidence_last",
     from: "incidents_current",
-    tail: "ORDER BY started_at DESC, id DESC",
+    // The order of the table itself, so that a page reads little more than its rows; and it never changes for an
+    // incident, so that no correction moves one from page to page.
+    tail: "ORDER BY first_arrival DESC, id DESC",
 };
 
 const COUNT: Select = Select { columns: "count() AS total", from: "incidents_current", tail: "" };
@@ -34,10 +43,13 @@ const DEFAULT_LIMIT: u64 = 100;
 const MOST: u64 = 1000;
 
 /// An incident, as it is answered.
-#[derive(Debug, Row, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
 pub struct IncidentAnswer {
-    id: String,
-    version: u64,
+    /// Its id, the same in all its versions.
+    pub id: String,
+    /// Orders its versions. As a text, for many a client's numbers end at 2^53.
+    #[serde(serialize_with = "as_text")]
+    pub version: u64,
     operator: String,
     operator_version: i32,
     /// The settings in force: an offset of the topic `settings`.
@@ -49,14 +61,25 @@ pub struct IncidentAnswer {
     title: String,
     #[serde(serialize_with = "rfc3339")]
     started_at: Millis,
+    /// `null` while it is open.
     #[serde(serialize_with = "rfc3339_or_null")]
     ended_at: Option<Millis>,
+    /// When the first record behind it came; by it lists are sorted.
+    #[serde(serialize_with = "rfc3339")]
+    first_arrival: Millis,
+    /// Nothing will change it any more.
+    r#final: bool,
+    /// What is particular to the rule.
     attributes: BTreeMap<String, String>,
     evidence_count: u64,
     #[serde(deserialize_with = "references")]
     evidence_first: Vec<RecordReference>,
     #[serde(deserialize_with = "references")]
     evidence_last: Vec<RecordReference>,
+}
+
+fn as_text<S: Serializer>(version: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(version)
 }
 
 /// ClickHouse's tuples come as tuples.
@@ -67,14 +90,93 @@ fn references<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RecordRe
     Ok(tuples.into_iter().map(reference).collect())
 }
 
-/// A page of incidents, the newest first.
-#[derive(Debug, Serialize)]
+impl From<Incident> for IncidentAnswer {
+    fn from(incident: Incident) -> Self {
+        let Incident { meta, family, rule, severity, subject, title, started_at, ended_at, attributes } =
+            incident;
+        Self {
+            id: meta.id.to_string(),
+            // Versions are never negative.
+            version: meta.version.unsigned_abs(),
+            operator: meta.operator.into(),
+            operator_version: meta.operator_version,
+            settings_version: meta.settings_version,
+            family: family.into(),
+            rule: rule.into(),
+            severity: severity.as_str().to_owned(),
+            subject,
+            title: title.as_ref().to_owned(),
+            started_at,
+            ended_at,
+            first_arrival: meta.first_arrival,
+            r#final: meta.is_final,
+            attributes: attributes.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            evidence_count: meta.evidence.count.unsigned_abs(),
+            evidence_first: meta.evidence.first,
+            evidence_last: meta.evidence.last,
+        }
+    }
+}
+
+impl IncidentAnswer {
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        let reference =
+            |reference: &RecordReference| size_of::<RecordReference>() + reference.event_id.len() + 16;
+        let references = self.evidence_first.iter().chain(&self.evidence_last).map(reference).sum::<usize>();
+        let attributes =
+            self.attributes.iter().map(|(name, value)| 64 + name.len() + value.len()).sum::<usize>();
+        size_of::<Self>()
+            + references
+            + attributes
+            + self.id.len()
+            + self.subject.len()
+            + self.title.len()
+            + 64
+    }
+}
+
+/// A page of incidents, the last to arrive first.
+#[derive(Debug, Clone, Serialize)]
 pub struct Page {
     incidents: Vec<IncidentAnswer>,
-    /// Where the next page begins; `null` on the last.
+    /// Where the next page begins; `null` on the last one.
     next_cursor: Option<String>,
     /// How many match the filters, on all pages.
     total: u64,
+}
+
+impl Page {
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        self.incidents.iter().map(IncidentAnswer::bytes).sum()
+    }
+
+    /// The page without what this node knows to be outdated: of each row the newest version that it has seen.
+    fn with_newer(&self, live: &Live, tenant: &Tenant, filter: &IncidentFilter) -> Option<Self> {
+        let newer = self.incidents.iter().enumerate().filter_map(|(index, shown)| {
+            match live.incident(tenant, Uuid::parse_str(&shown.id).ok()?) {
+                Lookup::Row(row) if row.version > shown.version => Some((index, Some(row))),
+                Lookup::Retracted => Some((index, None)),
+                _ => None,
+            }
+        });
+        let newer: BTreeMap<usize, Option<Arc<IncidentAnswer>>> = newer.collect();
+        if newer.is_empty() {
+            return None;
+        }
+        let shown = self.incidents.iter().enumerate().filter_map(|(index, shown)| match newer.get(&index) {
+            None => Some(shown.clone()),
+            Some(row) => row.as_ref().filter(|row| filter.matches(row)).map(|row| row.as_ref().clone()),
+        });
+        let incidents: Vec<_> = shown.collect();
+        let gone = (self.incidents.len() - incidents.len()) as u64;
+        Some(Self {
+            incidents,
+            next_cursor: self.next_cursor.clone(),
+            total: self.total.saturating_sub(gone),
+        })
+    }
 }
 
 #[derive(Debug, Row, Deserialize)]
@@ -82,60 +184,118 @@ struct Total {
     total: u64,
 }
 
-/// `GET /v1/incidents`: filters `rule`, `severity`, `subject`, `open`, `from` (inclusive) and `to` (exclusive) on the
-/// time of the beginning, `attribute.NAME`; pages by `limit` and `cursor`.
-pub async fn list(queries: TenantQueries, parameters: Parameters) -> Result<Json<Page>, ApiError> {
-    let request = Request::parse(parameters)?;
-    let mut page = request.filter.clone();
-    if let Some(Cursor { started_at, id }) = request.after {
-        page = page.and("(started_at, id) < (?, ?)", [Parameter::Time(started_at), Parameter::Id(id)]);
+/// `GET /v1/incidents`: filters `rule`, `severity`, `subject`, `family`, `open`, `from` (inclusive) and `to` (exclusive) on
+/// the time of the beginning, `attribute.NAME`; pages by `limit` and `cursor`; `min_as_of`.
+pub async fn list(
+    queries: TenantQueries,
+    State(live): State<Live>,
+    State(lists): State<Lists<ListRequest, Page>>,
+    headers: HeaderMap,
+    mut parameters: Parameters,
+) -> Result<Response, ApiError> {
+    let wanted = answers::wanted(&mut parameters)?;
+    let request = ListRequest::parse(parameters)?;
+    let freshness = live.reached(INCIDENTS, Reader::Tables, wanted.as_ref()).await;
+    // Before the rows: what they are is at least what this stands for.
+    let generation = live.generation(INCIDENTS);
+    let page = lists.get(queries.tenant(), request.clone(), generation, request.read(&queries)).await?;
+    match page.with_newer(&live, queries.tenant(), &request.filter) {
+        Some(newer) => answers::of_list(&headers, &newer, &freshness),
+        None => answers::of_list(&headers, &*page, &freshness),
     }
-    // One more than asked for tells whether there is a next page.
-    let (mut incidents, totals) = tokio::try_join!(
-        queries.fetch::<IncidentAnswer>(SELECT, &page, request.limit + 1),
-        queries.fetch::<Total>(COUNT, &request.filter, 1),
-    )?;
-    let more = incidents.len() as u64 > request.limit;
-    incidents.truncate(request.limit as usize);
-    let next_cursor = incidents.last().filter(|_| more).and_then(Cursor::of).map(Cursor::encode);
-    let total = totals.first().map_or(0, |row| row.total);
-    Ok(Json(Page { incidents, next_cursor, total }))
 }
 
-/// `GET /v1/incidents/{id}`.
-pub async fn one(queries: TenantQueries, Path(id): Path<String>) -> Result<Json<IncidentAnswer>, ApiError> {
+/// `GET /v1/incidents/{id}`: also `min_as_of`.
+pub async fn one(
+    queries: TenantQueries,
+    State(live): State<Live>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    mut parameters: Parameters,
+) -> Result<Response, ApiError> {
+    let wanted = answers::wanted(&mut parameters)?;
+    parameters.finish()?;
     let id = Uuid::parse_str(&id).map_err(|_| missing())?;
-    let filter = Filter::default().and("id = ?", [Parameter::Id(id)]);
-    let found = queries.fetch(SELECT, &filter, 1).await?;
-    found.into_iter().next().map(Json).ok_or_else(missing)
+    let mut freshness = live.reached(INCIDENTS, Reader::Tail, wanted.as_ref()).await;
+    let known = live.incident(queries.tenant(), id);
+    let result = if matches!(known, Lookup::Row(_) | Lookup::Retracted) { "hit" } else { "miss" };
+    metrics::counter!("tidewatch_cache_lookups_total", "of" => INCIDENTS, "result" => result).increment(1);
+    let known = match known {
+        Lookup::AtLeast(_) | Lookup::Unknown => {
+            let filter = Filter::default().and("id = ?", [Parameter::Id(id)]);
+            if let Some(row) = queries.fetch::<IncidentAnswer>(SELECT, &filter, 1).await?.pop() {
+                let (version, bytes, tenant) = (row.version, row.bytes(), queries.tenant().clone());
+                let row = Arc::new(row);
+                live.learn(Arrival { id, tenant, version, row: Some(row.clone()), bytes, place: None });
+                // It may have come on the log meanwhile.
+                match live.incident(queries.tenant(), id) {
+                    Lookup::Unknown => Lookup::Row(row),
+                    Lookup::AtLeast(seen) => {
+                        freshness.stale |= version < seen;
+                        Lookup::Row(row)
+                    }
+                    newest => newest,
+                }
+            } else {
+                live.incident(queries.tenant(), id)
+            }
+        }
+        known => known,
+    };
+    match known {
+        Lookup::Row(row) => Ok(answers::of_row(&headers, row.version, &*row, &freshness)),
+        Lookup::AtLeast(_) => {
+            Err(ApiError::unavailable("the incident is on its way to its table", RETRY_AFTER))
+        }
+        Lookup::Retracted | Lookup::Unknown => Err(missing()),
+    }
 }
 
 pub(super) fn missing() -> ApiError {
     ApiError::not_found("there is no such incident")
 }
 
-struct Request {
-    filter: Filter,
-    after: Option<Cursor>,
-    limit: u64,
+/// What incidents are asked for. The same conditions hold in SQL and in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct IncidentFilter {
+    family: Option<String>,
+    rule: Option<String>,
+    severity: Option<String>,
+    subject: Option<String>,
+    open: Option<bool>,
+    from: Option<Millis>,
+    to: Option<Millis>,
+    attributes: Vec<(String, String)>,
 }
 
-impl Request {
-    fn parse(mut parameters: Parameters) -> Result<Self, ApiError> {
-        let severity = |text: &str| {
-            ["low", "medium", "high", "critical"].contains(&text).then(|| Parameter::Text(text.to_owned()))
-        };
-        let time = |text: &str| Some(Parameter::Time(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()));
+impl IncidentFilter {
+    /// Takes its parameters.
+    pub fn take(parameters: &mut Parameters) -> Result<Self, ApiError> {
+        let severity =
+            |text: &str| ["low", "medium", "high", "critical"].contains(&text).then(|| text.to_owned());
+        let time = |text: &str| Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond());
         let rfc3339 = "a time in RFC 3339, for example 2011-07-01T00:00:00Z";
-        let limit = |text: &str| text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+        Ok(Self {
+            family: parameters.text("family"),
+            rule: parameters.text("rule"),
+            severity: parameters.parsed("severity", "low, medium, high or critical", severity)?,
+            subject: parameters.text("subject"),
+            open: parameters.parsed("open", "true or false", |text| text.parse().ok())?,
+            from: parameters.parsed("from", rfc3339, time)?,
+            to: parameters.parsed("to", rfc3339, time)?,
+            attributes: parameters.with_prefix("attribute."),
+        })
+    }
 
-        let text = |value: Option<String>| value.map(Parameter::Text);
+    fn sql(&self) -> Filter {
+        let text = |value: &Option<String>| value.clone().map(Parameter::Text);
         let conditions = [
-            ("rule = ?", text(parameters.text("rule"))),
-            ("subject = ?", text(parameters.text("subject"))),
-            ("severity = ?", parameters.parsed("severity", "low, medium, high or critical", severity)?),
-            ("started_at >= ?", parameters.parsed("from", rfc3339, time)?),
-            ("started_at < ?", parameters.parsed("to", rfc3339, time)?),
+            ("family = ?", text(&self.family)),
+            ("rule = ?", text(&self.rule)),
+            ("severity = ?", text(&self.severity)),
+            ("subject = ?", text(&self.subject)),
+            ("started_at >= ?", self.from.map(Parameter::Time)),
+            ("started_at < ?", self.to.map(Parameter::Time)),
         ];
         let mut filter = Filter::default();
         for (condition, value) in conditions {
@@ -143,43 +303,99 @@ impl Request {
                 filter = filter.and(condition, [value]);
             }
         }
-        match parameters.parsed("open", "true or false", |text| text.parse().ok())? {
+        match self.open {
             Some(true) => filter = filter.and("ended_at IS NULL", []),
             Some(false) => filter = filter.and("ended_at IS NOT NULL", []),
             None => {}
         }
-        for (name, value) in parameters.with_prefix("attribute.") {
-            filter = filter.and("attributes[?] = ?", [Parameter::Text(name), Parameter::Text(value)]);
+        for (name, value) in &self.attributes {
+            let values = [Parameter::Text(name.clone()), Parameter::Text(value.clone())];
+            filter = filter.and("attributes[?] = ?", values);
         }
+        filter
+    }
+
+    /// Whether it leaves this incident.
+    pub fn matches(&self, incident: &IncidentAnswer) -> bool {
+        self.may_have_matched(incident)
+            && self.severity.as_ref().is_none_or(|severity| *severity == incident.severity)
+            && self.open.is_none_or(|open| open == incident.ended_at.is_none())
+            && self.from.is_none_or(|from| incident.started_at >= from)
+            && self.to.is_none_or(|to| incident.started_at < to)
+            && self.attributes.iter().all(|(name, value)| {
+                // As in SQL: what is not there is empty.
+                incident.attributes.get(name).map_or("", String::as_str) == value
+            })
+    }
+
+    /// Whether it may have left an earlier version of this incident: what never changes matches.
+    pub fn may_have_matched(&self, incident: &IncidentAnswer) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        is(&self.family, &incident.family)
+            && is(&self.rule, &incident.rule)
+            && is(&self.subject, &incident.subject)
+    }
+}
+
+/// What a list is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ListRequest {
+    filter: IncidentFilter,
+    after: Option<Cursor>,
+    limit: u64,
+}
+
+impl ListRequest {
+    fn parse(mut parameters: Parameters) -> Result<Self, ApiError> {
+        let limit = |text: &str| text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+        let filter = IncidentFilter::take(&mut parameters)?;
         let after = parameters.parsed("cursor", "the next_cursor of the page before", Cursor::decode)?;
         let limit = parameters.parsed("limit", "1 to 1000", limit)?.unwrap_or(DEFAULT_LIMIT);
         parameters.finish()?;
         Ok(Self { filter, after, limit })
     }
+
+    async fn read(&self, queries: &TenantQueries) -> Result<Page, ApiError> {
+        let filter = self.filter.sql();
+        let mut page = filter.clone();
+        if let Some(Cursor { first_arrival, id }) = self.after {
+            let last = [Parameter::Time(first_arrival), Parameter::Id(id)];
+            page = page.and("(first_arrival, id) < (?, ?)", last);
+        }
+        // One more than asked for tells whether there is a next page.
+        let (mut incidents, totals) = tokio::try_join!(
+            queries.fetch::<IncidentAnswer>(SELECT, &page, self.limit + 1),
+            queries.fetch::<Total>(COUNT, &filter, 1),
+        )?;
+        let more = incidents.len() as u64 > self.limit;
+        incidents.truncate(self.limit as usize);
+        let next_cursor = incidents.last().filter(|_| more).and_then(Cursor::of).map(Cursor::encode);
+        Ok(Page { incidents, next_cursor, total: totals.first().map_or(0, |row| row.total) })
+    }
 }
 
 /// The last incident of a page: the next page begins behind it, whatever was added or corrected before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Cursor {
-    started_at: Millis,
+    first_arrival: Millis,
     id: Uuid,
 }
 
 impl Cursor {
     fn of(incident: &IncidentAnswer) -> Option<Self> {
-        Some(Self { started_at: incident.started_at, id: Uuid::parse_str(&incident.id).ok()? })
+        Some(Self { first_arrival: incident.first_arrival, id: Uuid::parse_str(&incident.id).ok()? })
     }
 
     fn encode(self) -> String {
-        let mut bytes = self.started_at.to_be_bytes().to_vec();
+        let mut bytes = self.first_arrival.to_be_bytes().to_vec();
         bytes.extend_from_slice(self.id.as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (started_at, id) = bytes.split_first_chunk()?;
-        Some(Self { started_at: Millis::from_be_bytes(*started_at), id: Uuid::from_slice(id).ok()? })
+        let (first_arrival, id) = bytes.split_first_chunk()?;
+        Some(Self { first_arrival: Millis::from_be_bytes(*first_arrival), id: Uuid::from_slice(id).ok()? })
     }
 }
 
@@ -189,7 +405,7 @@ mod tests {
 
     #[test]
     fn cursors_are_read_back_and_others_refused() {
-        let cursor = Cursor { started_at: -5, id: Uuid::from_u128(7) };
+        let cursor = Cursor { first_arrival: -5, id: Uuid::from_u128(7) };
         let text = cursor.encode();
         assert_eq!(Cursor::decode(&text), Some(cursor));
         for bad in ["", "x", "!!!!", &text[1..], &format!("{text}AAAA")] {

@@ -3,13 +3,21 @@
 //! A handler gets its data through [`queries::TenantQueries`], which exists only for the tenant of the request's API
 //! key, so no query can forget whose rows it may read.
 
+pub mod answers;
 pub mod backtests;
 pub mod evidence;
 pub mod incidents;
+pub mod lists;
+pub mod live;
 pub mod parameters;
+pub mod positions;
 pub mod queries;
+pub mod rows;
 pub mod settings;
 pub mod sla;
+pub mod stream;
+mod tables;
+mod tail;
 
 use std::time::Duration;
 
@@ -18,6 +26,9 @@ use axum::extract::FromRef;
 use axum::routing::{get, post};
 use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
+
+use lists::Lists;
+use live::Live;
 
 use crate::codec::json::{rfc3339, rfc3339_or_null};
 use crate::config::Config;
@@ -36,43 +47,101 @@ pub struct Shared {
     settings: settings::Settings,
     backtests: backtests::Backtests,
     evidence: evidence::Evidence,
+    live: Live,
+    incidents: Lists<incidents::ListRequest, incidents::Page>,
+    sla: Lists<sla::By, sla::Compliance>,
+    streams: stream::Streams,
 }
 
-impl FromRef<Shared> for ApiKeys {
-    fn from_ref(shared: &Shared) -> Self {
-        shared.keys.clone()
-    }
-}
-
-/// Says whether ClickHouse answers, until `shutdown`.
-pub async fn watch(config: Config, readiness: Readiness, shutdown: CancellationToken) {
-    let client = queries::client(&config.clickhouse);
-    while !shutdown.is_cancelled() {
-        match tokio::time::timeout(LOOK, client.query("SELECT 1").fetch_one::<u8>()).await {
-            Ok(Ok(_)) => readiness.set(true, "ClickHouse answers"),
-            Ok(Err(error)) => readiness.set(false, format!("ClickHouse: {}", store::describe(&error))),
-            Err(_) => readiness.set(false, "ClickHouse does not answer"),
+/// What a handler takes of the shared state.
+macro_rules! part {
+    ($part:ty, $field:ident) => {
+        impl FromRef<Shared> for $part {
+            fn from_ref(shared: &Shared) -> Self {
+                shared.$field.clone()
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = shutdown.cancelled() => {}
-        }
-    }
-}
-
-/// The routes of the read API.
-pub fn router(config: &Config) -> Router {
-    let log = Log::new(&config.kafka);
-    let shared = Shared {
-        keys: ApiKeys::new(&config.api_keys),
-        client: queries::client(&config.clickhouse),
-        settings: settings::Settings::new(log.clone()),
-        backtests: backtests::Backtests::new(log.clone()),
-        evidence: evidence::Evidence::new(log),
     };
+}
+
+part!(ApiKeys, keys);
+part!(Live, live);
+part!(Lists<incidents::ListRequest, incidents::Page>, incidents);
+part!(Lists<sla::By, sla::Compliance>, sla);
+
+/// The role `serve`.
+pub struct Serve {
+    config: Config,
+    log: Log,
+    live: Live,
+    shutdown: CancellationToken,
+}
+
+impl Serve {
+    /// The role, until `shutdown`.
+    pub fn new(config: &Config, log: &Log, shutdown: CancellationToken) -> Self {
+        let live = Live::new(config.serve.cache_bytes);
+        Self { config: config.clone(), log: log.clone(), live, shutdown }
+    }
+
+    /// Says whether ClickHouse answers, until the shutdown.
+    pub fn watch_store(&self, readiness: Readiness) -> impl Future<Output = ()> + use<> {
+        let (client, live) = (queries::client(&self.config.clickhouse), self.live.clone());
+        let shutdown = self.shutdown.clone();
+        async move {
+            while !shutdown.is_cancelled() {
+                let answer = tokio::time::timeout(LOOK, client.query("SELECT 1").fetch_one::<u8>()).await;
+                live.store_answers(matches!(answer, Ok(Ok(_))));
+                match answer {
+                    Ok(Ok(_)) => readiness.set(true, "ClickHouse answers"),
+                    Ok(Err(error)) => {
+                        readiness.set(false, format!("ClickHouse: {}", store::describe(&error)));
+                    }
+                    Err(_) => readiness.set(false, "ClickHouse does not answer"),
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    /// Follows the derived topics, until the shutdown: blocks its thread.
+    pub fn follow(&self, readiness: Readiness) -> impl FnOnce() + use<> {
+        let (log, live, shutdown) = (self.log.clone(), self.live.clone(), self.shutdown.clone());
+        move || tail::run(&log, &live, &readiness, &shutdown)
+    }
+
+    /// Looks how far the tables have come, until the shutdown: blocks its thread.
+    pub fn watch_tables(&self) -> impl FnOnce() + use<> {
+        let (log, live, shutdown) = (self.log.clone(), self.live.clone(), self.shutdown.clone());
+        move || tables::watch(&log, &live, &shutdown)
+    }
+
+    /// The routes of the read API.
+    pub fn router(&self) -> Router {
+        let Self { config, log, live, shutdown } = self;
+        let shared = Shared {
+            keys: ApiKeys::new(&config.api_keys),
+            client: queries::client(&config.clickhouse),
+            settings: settings::Settings::new(log.clone()),
+            backtests: backtests::Backtests::new(log.clone()),
+            evidence: evidence::Evidence::new(log.clone()),
+            live: live.clone(),
+            incidents: Lists::new("/v1/incidents", incidents::Page::bytes),
+            sla: Lists::new("/v1/sla", sla::Compliance::bytes),
+            streams: stream::Streams::new(log.clone(), shutdown.clone()),
+        };
+        routes().with_state(shared)
+    }
+}
+
+fn routes() -> Router<Shared> {
     Router::new()
         .route("/v1/sla", get(sla::compliance))
         .route("/v1/incidents", get(incidents::list))
+        .route("/v1/incidents/stream", get(stream::incidents))
         .route("/v1/incidents/{id}", get(incidents::one))
         .route("/v1/backtests", post(backtests::post).get(backtests::list))
         .route("/v1/backtests/{id}", get(backtests::get).delete(backtests::delete))
@@ -80,5 +149,4 @@ pub fn router(config: &Config) -> Router {
         .route("/v1/settings/{family}", get(settings::get).put(settings::put))
         .route("/v1/settings/{family}/history", get(settings::history))
         .route("/v1/settings/{family}/schema", get(settings::schema))
-        .with_state(shared)
 }

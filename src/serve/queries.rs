@@ -17,7 +17,7 @@ use crate::store;
 /// How long a query may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// When a client may ask again after ClickHouse was away.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The client that the read API uses.
 pub fn client(config: &ClickHouseConfig) -> Client {
@@ -95,6 +95,11 @@ impl Filter {
 }
 
 impl TenantQueries {
+    /// Whose rows it reads.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
     /// The tenant's rows that `filter` leaves, at most `limit`.
     ///
     /// # Errors

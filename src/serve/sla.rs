@@ -2,19 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 
+use super::answers;
+use super::lists::Lists;
+use super::live::{Live, SLA_METRICS};
 use super::parameters::Parameters;
+use super::positions::Reader;
 use super::queries::{Filter, Select, TenantQueries};
 use crate::event::derived::DueSource;
 use crate::http::ApiError;
 
 /// By what resolved issues are grouped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum By {
+    /// The department, where it is known.
     Department,
+    /// The area.
     Area,
 }
 
@@ -128,6 +136,11 @@ struct NamedGroup {
 }
 
 impl Compliance {
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        self.rows.len() * size_of::<NamedGroup>() * 2
+    }
+
     fn new(by: By, counted: &[Counted]) -> Self {
         let mut total = Group::default();
         let mut groups: BTreeMap<Option<&str>, Group> = BTreeMap::new();
@@ -146,17 +159,26 @@ impl Compliance {
     }
 }
 
-/// `GET /v1/sla?by=department|area`.
+/// `GET /v1/sla?by=department|area`; also `min_as_of`.
 pub async fn compliance(
     queries: TenantQueries,
+    State(live): State<Live>,
+    State(lists): State<Lists<By, Compliance>>,
+    headers: HeaderMap,
     mut parameters: Parameters,
-) -> Result<Json<Compliance>, ApiError> {
+) -> Result<Response, ApiError> {
     let expected = "department or area";
     let by = parameters.parsed("by", expected, By::parse)?;
+    let wanted = answers::wanted(&mut parameters)?;
     parameters.finish()?;
     let by = by.ok_or_else(|| ApiError::invalid("by", format!("is missing; expected {expected}")))?;
-    let counted = queries.fetch(by.select(), &Filter::default(), u64::MAX).await?;
-    Ok(Json(Compliance::new(by, &counted)))
+    let freshness = live.reached(SLA_METRICS, Reader::Tables, wanted.as_ref()).await;
+    let read = async {
+        let counted = queries.fetch(by.select(), &Filter::default(), u64::MAX).await?;
+        Ok(Compliance::new(by, &counted))
+    };
+    let compliance = lists.get(queries.tenant(), by, live.generation(SLA_METRICS), read).await?;
+    answers::of_list(&headers, &*compliance, &freshness)
 }
 
 #[cfg(test)]

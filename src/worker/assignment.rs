@@ -12,6 +12,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::error::WorkerError;
 use super::family::OutputRow;
 use super::rebalance::Change;
+use super::report::ends_of_topics;
 use super::restore::{Restoration, Restored, Wanted};
 use super::snapshot::Origin;
 use super::{COORDINATOR, Worker};
@@ -105,6 +106,13 @@ where
             restored.extend(restoration.step(&mut self.book)?);
         }
         self.restorations.retain(|restoration| !restoration.is_finished());
+        if !restored.is_empty() {
+            let former = ends_of_topics(self.log)?;
+            self.transaction.ends(|ends| {
+                let partitions = restored.iter().map(|restored| restored.partition);
+                ends.extend(partitions.map(|partition| (partition, former.clone())));
+            });
+        }
         for Restored { partition, task, committed } in restored {
             let offset = task.offset();
             let mut list = TopicPartitionList::new();

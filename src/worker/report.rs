@@ -1,18 +1,43 @@
 //! What a worker says of itself in the log, at most once a second: how far it has come (`progress`) and what became of the
 //! records (`accounting`, I7). Both are part of the commit they speak of (I5).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::WorkerError;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
 use super::partitions::Partitions;
 use super::transaction::Transaction;
+use super::{COORDINATOR, WorkerError};
 use crate::event::derived::{OutputEnd, Progress};
-use crate::log::Log;
+use crate::log::lag::Quiet;
+use crate::log::{Log, topics};
 use crate::stream::Operator;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Topics that follow from no record: where they end says nothing of the rows.
 const OWN: [&str; 2] = ["progress", "accounting"];
+
+/// Where the topics of rows end at this moment, decided or not: what a former owner of a partition wrote lies before.
+pub(super) fn ends_of_topics(log: &Log) -> Result<BTreeMap<(String, i32), i64>, WorkerError> {
+    let failed = || WorkerError::kafka("fetching the ends of derived topics");
+    let mut settings = log.consumer("ends");
+    settings.set("isolation.level", "read_uncommitted");
+    let client: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(failed())?;
+    let mut ends = BTreeMap::new();
+    for topic in topics::all().iter().filter(|topic| topic.owner == "process" && is_of_rows(&topic.name)) {
+        let name = log.name(&topic.name);
+        for partition in 0..topic.partitions {
+            let (_, end) = client.fetch_watermarks(&name, partition, COORDINATOR).map_err(failed())?;
+            ends.insert((name.clone(), partition), end);
+        }
+    }
+    Ok(ends)
+}
+
+fn is_of_rows(topic: &str) -> bool {
+    !OWN.contains(&topic) && !topic.starts_with("changelog-")
+}
 
 /// When to report next.
 pub(super) struct Reporter {
@@ -75,8 +100,7 @@ impl Reporter {
                 let ends = ends.entry(partition).or_default();
                 let plain = ends.iter().filter_map(|((name, partition), offset)| {
                     let topic = log.plain_name(name);
-                    let is_row = !OWN.contains(&topic) && !topic.starts_with("changelog-");
-                    is_row.then(|| OutputEnd {
+                    is_of_rows(topic).then(|| OutputEnd {
                         topic: topic.to_owned(),
                         partition: *partition,
                         offset: *offset,

@@ -1,0 +1,204 @@
+//! What this node knows of the log at this moment: how far everything has come, the rows that it has seen, and those who
+//! listen. [`tail`](super::tail) and [`tables`](super::tables) tell it; handlers ask.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+use uuid::Uuid;
+
+use super::incidents::IncidentAnswer;
+use super::positions::{Positions, Reader, Seen};
+use super::rows::{Arrival, Lookup, Rows};
+use super::stream::Event;
+use crate::http::Tenant;
+use crate::log::{LogPosition, topics};
+
+/// How long a read waits for a position.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Events that a listener may lag behind.
+const LISTENERS_LAG: usize = 4096;
+
+/// The topic of incidents.
+pub const INCIDENTS: &str = "incidents";
+/// The topic of service levels.
+pub const SLA_METRICS: &str = "sla-metrics";
+/// The derived topics that answers are made of.
+pub const TOPICS: [&str; 2] = [INCIDENTS, SLA_METRICS];
+
+/// Shared by the handlers and the threads that read. Clones are the same.
+#[derive(Clone)]
+pub struct Live(Arc<Inner>);
+
+struct Inner {
+    positions: Mutex<Positions>,
+    moved: watch::Sender<()>,
+    incidents: Rows<IncidentAnswer>,
+    listeners: Mutex<Listeners>,
+    log_answers: AtomicBool,
+    store_answers: AtomicBool,
+    waiting: AtomicUsize,
+    watcher: OnceLock<Thread>,
+}
+
+/// Those who listen to incidents. One lock for both: between what was told and what will be told nothing gets lost.
+struct Listeners {
+    events: broadcast::Sender<Arc<Event>>,
+    told: BTreeMap<i32, i64>,
+}
+
+/// Up to where an answer holds what follows from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freshness {
+    /// Up to there, at least.
+    pub as_of: LogPosition,
+    /// It may be older than what was asked for, or than what there is.
+    pub stale: bool,
+}
+
+impl Live {
+    /// Nothing is known yet; rows will take `cache_bytes` at most.
+    pub fn new(cache_bytes: usize) -> Self {
+        Self(Arc::new(Inner {
+            positions: Mutex::default(),
+            moved: watch::Sender::new(()),
+            incidents: Rows::new(cache_bytes),
+            listeners: Mutex::new(Listeners {
+                events: broadcast::Sender::new(LISTENERS_LAG),
+                told: BTreeMap::new(),
+            }),
+            log_answers: AtomicBool::new(false),
+            store_answers: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            watcher: OnceLock::new(),
+        }))
+    }
+
+    fn positions(&self) -> MutexGuard<'_, Positions> {
+        self.0.positions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known of positions, and wakes who waits for that.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Positions)) {
+        change(&mut self.positions());
+        self.0.moved.send_replace(());
+    }
+
+    /// How often the tables of a topic have changed since this node has started.
+    pub fn generation(&self, topic: &str) -> u64 {
+        self.positions().generation(topic)
+    }
+
+    /// How far this node has read a partition of a derived topic.
+    pub fn seen(&self, topic: &str, partition: i32) -> Option<Seen> {
+        self.positions().seen(topic, partition)
+    }
+
+    /// Waits, at most 2 s, until `reader` has come to `wanted`, and says how far it has come.
+    pub async fn reached(&self, topic: &str, reader: Reader, wanted: Option<&LogPosition>) -> Freshness {
+        let look = || self.positions().as_of(topic, reader);
+        let Some(wanted) = wanted else {
+            return Freshness { as_of: look(), stale: !self.answers() };
+        };
+        let _waiting = Waiting::begin(&self.0);
+        let mut moved = self.0.moved.subscribe();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            moved.mark_unchanged();
+            let as_of = look();
+            if as_of.covers(wanted) {
+                return Freshness { as_of, stale: !self.answers() };
+            }
+            // The sender lives as long as `self`, so an error is the deadline's.
+            if !matches!(tokio::time::timeout_at(deadline, moved.changed()).await, Ok(Ok(()))) {
+                return Freshness { as_of: look(), stale: true };
+            }
+        }
+    }
+
+    /// Whether Kafka and ClickHouse answer: else what is known may be old without a sign.
+    fn answers(&self) -> bool {
+        self.0.log_answers.load(Ordering::Relaxed) && self.0.store_answers.load(Ordering::Relaxed)
+    }
+
+    /// Kafka answers, or does not.
+    pub(super) fn log_answers(&self, answers: bool) {
+        self.0.log_answers.store(answers, Ordering::Relaxed);
+    }
+
+    /// ClickHouse answers, or does not.
+    pub(super) fn store_answers(&self, answers: bool) {
+        self.0.store_answers.store(answers, Ordering::Relaxed);
+    }
+
+    /// Takes in an incident that was seen on the log, or read from its table.
+    pub fn learn(&self, arrival: Arrival<IncidentAnswer>) {
+        let is_stored = |(partition, offset)| self.positions().is_stored(INCIDENTS, partition, offset + 1);
+        self.0.incidents.put(arrival, is_stored);
+        metrics::gauge!("tidewatch_cache_bytes", "topic" => INCIDENTS).set(self.0.incidents.bytes() as f64);
+    }
+
+    /// What is known of a tenant's incident.
+    pub fn incident(&self, tenant: &Tenant, id: Uuid) -> Lookup<IncidentAnswer> {
+        self.0.incidents.get(tenant, id)
+    }
+
+    /// Tells those who listen.
+    pub(super) fn tell(&self, event: Event) {
+        let mut listeners = self.listeners();
+        let (partition, offset) = event.place();
+        listeners.told.insert(partition, offset + 1);
+        // Nobody may be listening.
+        let _ = listeners.events.send(Arc::new(event));
+    }
+
+    /// Listens to what is told from now on; and what was told before, as the offset in each partition behind it. `None`
+    /// as long as this node does not follow the log yet.
+    pub fn listen(&self) -> Option<(broadcast::Receiver<Arc<Event>>, BTreeMap<i32, i64>)> {
+        let partitions = 0..topics::named(INCIDENTS)?.partitions;
+        let listeners = self.listeners();
+        let receiver = listeners.events.subscribe();
+        let told = partitions.map(|partition| {
+            let told = listeners.told.get(&partition).copied();
+            Some((partition, told.or_else(|| Some(self.seen(INCIDENTS, partition)?.next))?))
+        });
+        Some((receiver, told.collect::<Option<_>>()?))
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread that looks how far the tables have come; it is woken when somebody waits for them.
+    pub(super) fn watched_by(&self, thread: Thread) {
+        // Set once, by the only thread of its kind.
+        let _ = self.0.watcher.set(thread);
+    }
+
+    /// Whether somebody waits for a position.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// Somebody waits, for as long as this lives.
+struct Waiting<'a>(&'a Inner);
+
+impl<'a> Waiting<'a> {
+    fn begin(inner: &'a Inner) -> Self {
+        inner.waiting.fetch_add(1, Ordering::Relaxed);
+        if let Some(watcher) = inner.watcher.get() {
+            watcher.unpark();
+        }
+        Self(inner)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,330 @@
+//! `GET /v1/incidents/stream`: incidents as they are found, corrected and retracted, as server-sent events
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//!
+//! An event's id is a position in the topic of incidents: the last record of each partition that the client has been told of,
+//! also of those that are none of its own. A client that comes back with it as `Last-Event-ID` gets what it has missed from the
+//! log itself, on whatever node, and then what comes: every version once, in the order of its partition.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRef, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{self, Sse};
+use futures::Stream;
+use rdkafka::message::Message;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Shared;
+use super::incidents::{IncidentAnswer, IncidentFilter};
+use super::live::{INCIDENTS, Live};
+use super::parameters::Parameters;
+use super::rows::Place;
+use crate::codec;
+use crate::event::derived::Incident;
+use crate::http::{ApiError, CanRead, Tenant};
+use crate::log::replay::Replay;
+use crate::log::{Log, LogPosition};
+
+/// Clients that may listen at once.
+const AT_ONCE: usize = 1_000;
+/// Clients that may read the log at once, to catch up: each has a Kafka client of its own.
+const CATCHING_UP: usize = 4;
+/// After so long without an event the client is told where it stands.
+const SILENCE: Duration = Duration::from_secs(15);
+/// When a client may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Events on their way to a client that is slow to read.
+const BUFFERED: usize = 64;
+
+/// What an event says of its incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It was found or corrected.
+    Incident,
+    /// It no longer holds.
+    Retraction {
+        /// The incident that has absorbed it.
+        merged_into: Option<Uuid>,
+    },
+}
+
+/// A version of an incident, as it lies on the log.
+#[derive(Debug)]
+pub struct Event {
+    tenant: Tenant,
+    place: Place,
+    kind: Kind,
+    incident: Arc<IncidentAnswer>,
+}
+
+/// What is said of an incident that no longer holds.
+#[derive(Debug, Serialize)]
+struct Retraction<'a> {
+    id: &'a str,
+    version: String,
+    merged_into: Option<Uuid>,
+}
+
+impl Event {
+    /// A version of `incident`.
+    pub fn new(tenant: Tenant, place: Place, kind: Kind, incident: Arc<IncidentAnswer>) -> Self {
+        Self { tenant, place, kind, incident }
+    }
+
+    /// Partition and offset.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    fn of(incident: Incident, place: Place) -> Self {
+        let tenant = Tenant::new(&incident.meta.tenant);
+        let merged_into = incident.meta.merged_into;
+        let kind = if incident.meta.retracted { Kind::Retraction { merged_into } } else { Kind::Incident };
+        Self::new(tenant, place, kind, Arc::new(incident.into()))
+    }
+
+    fn name_and_data(&self) -> serde_json::Result<(&'static str, String)> {
+        Ok(match self.kind {
+            Kind::Incident => ("incident", serde_json::to_string(&self.incident)?),
+            Kind::Retraction { merged_into } => {
+                let (id, version) = (self.incident.id.as_str(), self.incident.version.to_string());
+                ("retraction", serde_json::to_string(&Retraction { id, version, merged_into })?)
+            }
+        })
+    }
+}
+
+/// What streams share: the log, and how many there may be.
+#[derive(Clone)]
+pub struct Streams {
+    log: Log,
+    places: Arc<Semaphore>,
+    catching_up: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+impl FromRef<Shared> for Streams {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.streams.clone()
+    }
+}
+
+impl Streams {
+    pub(super) fn new(log: Log, shutdown: CancellationToken) -> Self {
+        let (places, catching_up) = (Semaphore::new(AT_ONCE), Semaphore::new(CATCHING_UP));
+        Self { log, places: Arc::new(places), catching_up: Arc::new(catching_up), shutdown }
+    }
+}
+
+/// `GET /v1/incidents/stream`.
+pub async fn incidents(
+    CanRead(tenant): CanRead,
+    State(live): State<Live>,
+    State(streams): State<Streams>,
+    headers: HeaderMap,
+    mut parameters: Parameters,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, axum::Error>>>, ApiError> {
+    let filter = IncidentFilter::take(&mut parameters)?;
+    parameters.finish()?;
+    let last = last_event_id(&headers)?;
+    let Ok(place) = streams.places.clone().try_acquire_owned() else {
+        return Err(ApiError::unavailable("too many listen at once", RETRY_AFTER));
+    };
+    let Some((receiver, told)) = live.listen() else {
+        return Err(ApiError::unavailable("this node does not follow the log yet", RETRY_AFTER));
+    };
+    let (sender, mut receiving) = mpsc::channel(BUFFERED);
+    let begun = last.as_ref().map(|last| {
+        let next = |partition| last.offset(INCIDENTS, partition).map(|offset| offset + 1);
+        told.iter().map(|(partition, told)| (*partition, next(*partition).unwrap_or(*told))).collect()
+    });
+    let listener =
+        Listener { tenant, filter, next: begun.unwrap_or_else(|| told.clone()), sender, _place: place };
+    metrics::gauge!("tidewatch_streams").increment(1.0);
+    tokio::spawn(async move {
+        let shutdown = streams.shutdown.clone();
+        tokio::select! {
+            () = listener.run(streams, receiver, told) => {}
+            // A stream would never end by itself, and the process waits for it.
+            () = shutdown.cancelled() => {}
+        }
+        metrics::gauge!("tidewatch_streams").decrement(1.0);
+    });
+    Ok(Sse::new(futures::stream::poll_fn(move |context| receiving.poll_recv(context))))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<LogPosition>, ApiError> {
+    const NAME: &str = "Last-Event-ID";
+    let Some(value) = headers.get(NAME).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let position = value.to_str().ok().and_then(|text| text.parse::<LogPosition>().ok());
+    let position = position.filter(|position| {
+        position.iter().all(|(topic, _, offset)| topic == INCIDENTS && (-1..i64::MAX).contains(&offset))
+    });
+    position.map(Some).ok_or_else(|| ApiError::invalid(NAME, "is no id of an event of this stream"))
+}
+
+type Sent = Result<sse::Event, axum::Error>;
+
+/// A client that listens.
+struct Listener {
+    tenant: Tenant,
+    filter: IncidentFilter,
+    /// The offset behind what the client has been told, by partition.
+    next: BTreeMap<i32, i64>,
+    sender: mpsc::Sender<Sent>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The client is gone, or has to come again.
+struct Ended;
+
+impl Listener {
+    async fn run(
+        mut self,
+        streams: Streams,
+        mut receiver: tokio::sync::broadcast::Receiver<Arc<Event>>,
+        told: BTreeMap<i32, i64>,
+    ) {
+        // First where it stands: a client that loses the connection before the first event can come back.
+        if self.next == told {
+            if self.stand().await.is_err() {
+                return;
+            }
+        } else {
+            match self.catch_up(streams, told).await {
+                Ok(caught_up) => self = caught_up,
+                Err(Ended) => return,
+            }
+        }
+        loop {
+            let told = tokio::select! {
+                event = receiver.recv() => event,
+                () = self.sender.closed() => return,
+                () = tokio::time::sleep(SILENCE) => match self.stand().await {
+                    Ok(()) => continue,
+                    Err(Ended) => return,
+                },
+            };
+            // One that lags too far behind comes again, and catches up from the log.
+            let Ok(event) = told else { return };
+            if let Some(event) = self.pass(&event)
+                && self.sender.send(event).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    async fn stand(&self) -> Result<(), Ended> {
+        let event = sse::Event::default().id(self.position());
+        self.sender.send(Ok(event)).await.map_err(|_| Ended)
+    }
+
+    fn position(&self) -> String {
+        let mut position = LogPosition::default();
+        for (partition, next) in &self.next {
+            position.add(INCIDENTS, *partition, next - 1);
+        }
+        position.to_string()
+    }
+
+    /// What the client is told of an event: nothing where it has been told, or where it is none of its own.
+    fn pass(&mut self, event: &Event) -> Option<Sent> {
+        let (partition, offset) = event.place;
+        let next = self.next.get_mut(&partition)?;
+        if offset < *next {
+            return None;
+        }
+        *next = offset + 1;
+        let is_wanted = match event.kind {
+            Kind::Incident => self.filter.matches(&event.incident),
+            Kind::Retraction { .. } => self.filter.may_have_matched(&event.incident),
+        };
+        if event.tenant != self.tenant || !is_wanted {
+            return None;
+        }
+        let said = event.name_and_data().map_err(axum::Error::new);
+        Some(said.map(|(name, data)| sse::Event::default().event(name).id(self.position()).data(data)))
+    }
+
+    /// Reads what the client has missed from the log.
+    async fn catch_up(self, streams: Streams, told: BTreeMap<i32, i64>) -> Result<Self, Ended> {
+        let permit = streams.catching_up.acquire_owned().await.map_err(|_| Ended)?;
+        let work = move || {
+            let _permit = permit;
+            self.read_missed(&streams.log, &told)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(listener)) => Ok(listener),
+            Ok(Err(Missed::Client)) => Err(Ended),
+            Ok(Err(Missed::Kafka(error))) => {
+                tracing::warn!(%error, "a stream can't catch up; its client comes again");
+                Err(Ended)
+            }
+            Err(error) => {
+                tracing::error!(%error, "catching up");
+                Err(Ended)
+            }
+        }
+    }
+
+    fn read_missed(mut self, log: &Log, told: &BTreeMap<i32, i64>) -> Result<Self, Missed> {
+        let bounds = Replay::bounds(log, INCIDENTS)?;
+        let is_known = |(partition, next): (&i32, &i64)| {
+            bounds.get(partition).is_some_and(|bounds| (bounds.start..=bounds.end).contains(next))
+        };
+        if !self.next.iter().all(is_known) {
+            // What lies there is gone, or is another log's.
+            self.next = told.clone();
+            let event = sse::Event::default().event("reset").id(self.position()).data("{}");
+            self.sender.blocking_send(Ok(event)).map_err(|_| Missed::Client)?;
+            return Ok(self);
+        }
+        let missed = |(partition, next): (&i32, &i64)| Some((*partition, *next..*told.get(partition)?));
+        let missed: BTreeMap<i32, Range<i64>> = self.next.iter().filter_map(missed).collect();
+        let mut replay = Replay::start(log, INCIDENTS, missed)?;
+        while let Some(message) = replay.read()? {
+            let place = (message.partition(), message.offset());
+            // What can't be read was never told either.
+            let Ok(incident) = codec::decode::<Incident>(INCIDENTS, message.payload()) else { continue };
+            if let Some(event) = self.pass(&Event::of(incident, place)) {
+                self.sender.blocking_send(event).map_err(|_| Missed::Client)?;
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Why a client could not be told what it has missed.
+#[derive(Debug, thiserror::Error)]
+enum Missed {
+    #[error("the client is gone")]
+    Client,
+    #[error(transparent)]
+    Kafka(#[from] rdkafka::error::KafkaError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_positions_of_this_stream_are_event_ids() {
+        let parse = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("last-event-id", text.parse().unwrap());
+            last_event_id(&headers)
+        };
+        assert_eq!(parse("").unwrap(), None);
+        assert_eq!(parse("incidents:0@5,1@-1").unwrap().unwrap().to_string(), "incidents:0@5,1@-1");
+        for text in ["5", "civic:0@5", "incidents:0@-2", "incidents:0@9223372036854775807"] {
+            assert_eq!(parse(text).unwrap_err().status(), 422, "{text}");
+        }
+    }
+}

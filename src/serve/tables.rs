@@ -1,0 +1,57 @@
+//! Looks how far the tables have come: a sink commits an offset when every table has what lies before it (I6).
+
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::Offset;
+use tokio_util::sync::CancellationToken;
+
+use super::live::{Live, TOPICS};
+use crate::log::lag::Quiet;
+use crate::log::{Log, topics};
+use crate::sink;
+
+/// How often the group's offsets are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often while somebody waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const REQUEST: Duration = Duration::from_secs(5);
+/// Rest before Kafka is asked again after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Looks until `shutdown`, on a thread of its own.
+pub fn watch(log: &Log, live: &Live, shutdown: &CancellationToken) {
+    live.watched_by(std::thread::current());
+    while !shutdown.is_cancelled() {
+        let failed = look_on(log, live, shutdown);
+        if let Err(error) = failed {
+            live.log_answers(false);
+            tracing::warn!(%error, "can't see how far the tables have come; it is tried again");
+            std::thread::park_timeout(RETRY);
+        }
+    }
+}
+
+fn look_on(log: &Log, live: &Live, shutdown: &CancellationToken) -> KafkaResult<()> {
+    let consumer: BaseConsumer<Quiet> = log.consumer(sink::GROUP).create_with_context(Quiet)?;
+    let mut wanted = TopicPartitionList::new();
+    for topic in topics::all().iter().filter(|topic| TOPICS.contains(&topic.name.as_str())) {
+        wanted.add_partition_range(&log.name(&topic.name), 0, topic.partitions - 1);
+    }
+    while !shutdown.is_cancelled() {
+        let committed = consumer.committed_offsets(wanted.clone(), REQUEST)?;
+        live.log_answers(true);
+        live.change(|positions| {
+            for element in committed.elements() {
+                if let Offset::Offset(offset) = element.offset() {
+                    positions.store(log.plain_name(element.topic()), element.partition(), offset);
+                }
+            }
+            positions.forget_reached();
+        });
+        std::thread::park_timeout(if live.is_waited_for() { LOOK_AGAIN } else { LOOK });
+    }
+    Ok(())
+}
