@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clickhouse::Row;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::parameters::Parameters;
@@ -16,6 +17,7 @@ use super::queries::{Filter, Parameter, Select, TenantQueries};
 use super::{rfc3339, rfc3339_or_null};
 use crate::event::Millis;
 use crate::event::derived::RecordReference;
+use crate::hindsight::explain::Reference;
 use crate::http::ApiError;
 
 const SELECT: Select = Select {
@@ -34,8 +36,10 @@ const DEFAULT_LIMIT: u64 = 100;
 const MOST: u64 = 1000;
 
 /// An incident, as it is answered.
-#[derive(Debug, Row, Serialize, Deserialize)]
+#[derive(Debug, Row, Serialize, Deserialize, ToSchema)]
+#[schema(as = Incident)]
 pub struct IncidentAnswer {
+    #[schema(format = Uuid)]
     id: String,
     version: u64,
     operator: String,
@@ -44,18 +48,24 @@ pub struct IncidentAnswer {
     settings_version: i64,
     family: String,
     rule: String,
+    #[schema(value_type = SeverityName)]
     severity: String,
     subject: String,
     title: String,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     started_at: Millis,
+    /// `null`: it is still open.
     #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Millis>,
     attributes: BTreeMap<String, String>,
     evidence_count: u64,
     #[serde(deserialize_with = "references")]
+    #[schema(value_type = Vec<Reference>)]
     evidence_first: Vec<RecordReference>,
     #[serde(deserialize_with = "references")]
+    #[schema(value_type = Vec<Reference>)]
     evidence_last: Vec<RecordReference>,
 }
 
@@ -68,7 +78,8 @@ fn references<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RecordRe
 }
 
 /// A page of incidents, the newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Incidents)]
 pub struct Page {
     incidents: Vec<IncidentAnswer>,
     /// Where the next page begins; `null` on the last.
@@ -82,8 +93,24 @@ struct Total {
     total: u64,
 }
 
-/// `GET /v1/incidents`: filters `rule`, `severity`, `subject`, `open`, `from` (inclusive) and `to` (exclusive) on the
-/// time of the beginning, `attribute.NAME`; pages by `limit` and `cursor`.
+/// Incidents, the newest first, in pages. A filter `attribute.NAME` is one on the attribute of that name.
+#[utoipa::path(
+    get,
+    path = "/v1/incidents",
+    tag = "read",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(
+        ("rule" = Option<String>, Query, description = "The rule that found it."),
+        ("severity" = inline(Option<SeverityName>), Query, description = "How grave it is."),
+        ("subject" = Option<String>, Query, description = "What it is about."),
+        ("open" = Option<bool>, Query, description = "Whether it has no end yet."),
+        ("from" = Option<String>, Query, format = DateTime, description = "Begun at that time or later."),
+        ("to" = Option<String>, Query, format = DateTime, description = "Begun before that time."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Rows of a page; 100 without it."),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before."),
+    ),
+    responses((status = 200, description = "A page.", body = Page))
+)]
 pub async fn list(queries: TenantQueries, parameters: Parameters) -> Result<Json<Page>, ApiError> {
     let request = Request::parse(parameters)?;
     let mut page = request.filter.clone();
@@ -102,7 +129,15 @@ pub async fn list(queries: TenantQueries, parameters: Parameters) -> Result<Json
     Ok(Json(Page { incidents, next_cursor, total }))
 }
 
-/// `GET /v1/incidents/{id}`.
+/// An incident.
+#[utoipa::path(
+    get,
+    path = "/v1/incidents/{id}",
+    tag = "read",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(("id" = Uuid, Path, description = "Its id.")),
+    responses((status = 200, description = "The incident as it stands.", body = IncidentAnswer))
+)]
 pub async fn one(queries: TenantQueries, Path(id): Path<String>) -> Result<Json<IncidentAnswer>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| missing())?;
     let filter = Filter::default().and("id = ?", [Parameter::Id(id)]);
@@ -112,6 +147,17 @@ pub async fn one(queries: TenantQueries, Path(id): Path<String>) -> Result<Json<
 
 pub(super) fn missing() -> ApiError {
     ApiError::not_found("there is no such incident")
+}
+
+/// How grave an incident is.
+#[derive(ToSchema)]
+#[schema(as = Severity, rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes Severity, which knows no HTTP (I2)")]
+enum SeverityName {
+    Low,
+    Medium,
+    High,
+    Critical,
 }
 
 struct Request {

@@ -13,11 +13,11 @@ pub mod sla;
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::FromRef;
-use axum::routing::{get, post};
 use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::codec::json::{rfc3339, rfc3339_or_null};
 use crate::config::Config;
@@ -61,7 +61,7 @@ pub async fn watch(config: Config, readiness: Readiness, shutdown: CancellationT
 }
 
 /// The routes of the read API.
-pub fn router(config: &Config) -> Router {
+pub fn router(config: &Config) -> OpenApiRouter {
     let log = Log::new(&config.kafka);
     let shared = Shared {
         keys: ApiKeys::new(&config.api_keys),
@@ -70,15 +70,15 @@ pub fn router(config: &Config) -> Router {
         backtests: backtests::Backtests::new(log.clone()),
         evidence: evidence::Evidence::new(log),
     };
-    Router::new()
-        .route("/v1/sla", get(sla::compliance))
-        .route("/v1/incidents", get(incidents::list))
-        .route("/v1/incidents/{id}", get(incidents::one))
-        .route("/v1/backtests", post(backtests::post).get(backtests::list))
-        .route("/v1/backtests/{id}", get(backtests::get).delete(backtests::delete))
-        .route("/v1/incidents/{id}/evidence", get(evidence::of_incident))
-        .route("/v1/settings/{family}", get(settings::get).put(settings::put))
-        .route("/v1/settings/{family}/history", get(settings::history))
-        .route("/v1/settings/{family}/schema", get(settings::schema))
+    OpenApiRouter::new()
+        .routes(routes!(sla::compliance))
+        .routes(routes!(incidents::list))
+        .routes(routes!(incidents::one))
+        .routes(routes!(evidence::of_incident))
+        .routes(routes!(backtests::post, backtests::list))
+        .routes(routes!(backtests::get, backtests::delete))
+        .routes(routes!(settings::get, settings::put))
+        .routes(routes!(settings::history))
+        .routes(routes!(settings::schema))
         .with_state(shared)
 }
