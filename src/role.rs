@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 
-use axum::Router;
 use clap::ValueEnum;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -14,7 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::http::{Health, Server, ServerError};
+use crate::http::{Health, Server, ServerError, openapi};
 use crate::ingest::{Ingest, IngestError};
 use crate::log::Log;
 use crate::serve::Serve;
@@ -82,7 +81,7 @@ pub async fn start(
     let address = server.address();
     let log = Log::new(&config.kafka);
     let health = Health::default();
-    let mut router = Router::new();
+    let mut router = openapi::router();
     let mut way_in = None;
     let parts = FuturesUnordered::new();
     for role in roles {
@@ -125,7 +124,7 @@ pub async fn start(
             }
         }
     }
-    let router = router.merge(health.router(metrics));
+    let router = openapi::with_document(router.merge(health.router(metrics)));
     let stop = shutdown.clone();
     let task = tokio::spawn(async move {
         server.run(router, stop).await?;
@@ -172,3 +171,6 @@ impl Running {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

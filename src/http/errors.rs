@@ -8,6 +8,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::config::Scope;
 
@@ -15,15 +16,20 @@ use crate::config::Scope;
 ///
 /// As a response it is counted in `tidewatch_http_refused_total{code}`. Serialised, it is the inner
 /// object alone, as the error of one item in the answer to a batch.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Error)]
 pub struct ApiError {
     #[serde(skip)]
     status: StatusCode,
     #[serde(skip)]
     advice: Option<Advice>,
+    /// For programs.
     code: &'static str,
+    /// For people.
+    #[schema(value_type = String)]
     message: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     details: Option<Details>,
 }
 
@@ -37,8 +43,10 @@ enum Advice {
 }
 
 /// Which part of the request is refused, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ErrorDetails)]
 struct Details {
+    /// A parameter, a header, or the path of a value in the body.
     field: String,
     reason: String,
 }

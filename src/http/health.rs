@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 /// The parts of a process, and whether each is ready. Clones share their state.
 #[derive(Debug, Clone, Default)]
@@ -17,13 +19,16 @@ pub struct Health {
     parts: Arc<Mutex<BTreeMap<String, Part>>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = PartReadiness)]
 struct Part {
     ready: bool,
     reason: String,
 }
 
-#[derive(Serialize)]
+/// Whether the process is ready, and each of its parts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReadinessReport)]
 struct Report {
     ready: bool,
     parts: BTreeMap<String, Part>,
@@ -43,11 +48,11 @@ impl Health {
     }
 
     /// `/livez`, `/readyz` and `/metrics`.
-    pub fn router(&self, metrics: PrometheusHandle) -> Router {
-        Router::new()
-            .route("/livez", get(async || "alive\n"))
-            .route("/readyz", get(readyz).with_state(self.clone()))
-            .route("/metrics", get(render).with_state(metrics))
+    pub fn router(&self, metrics: PrometheusHandle) -> OpenApiRouter {
+        OpenApiRouter::new()
+            .routes(routes!(livez))
+            .routes(routes!(readyz).with_state(self.clone()))
+            .routes(routes!(render).with_state(metrics))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Part>> {
@@ -81,6 +86,27 @@ impl Readiness {
     }
 }
 
+/// Whether the process lives.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "process",
+    responses((status = 200, description = "It does.", body = String, content_type = "text/plain"))
+)]
+async fn livez() -> &'static str {
+    "alive\n"
+}
+
+/// Whether the process is ready, and each of its parts.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "process",
+    responses(
+        (status = 200, description = "Every part is ready.", body = Report),
+        (status = 503, description = "A part is not ready.", body = Report)
+    )
+)]
 async fn readyz(State(health): State<Health>) -> Response {
     let parts = health.lock().clone();
     let ready = parts.values().all(|part| part.ready);
@@ -88,12 +114,20 @@ async fn readyz(State(health): State<Health>) -> Response {
     (status, Json(Report { ready, parts })).into_response()
 }
 
+/// The metrics of the process, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "process",
+    responses((status = 200, description = "The text format of Prometheus.", body = String, content_type = "text/plain"))
+)]
 async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
     use metrics_exporter_prometheus::PrometheusBuilder;
@@ -104,7 +138,7 @@ mod tests {
     async fn ask(health: &Health, path: &str) -> (StatusCode, String) {
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = health.router(metrics).oneshot(request).await.unwrap();
+        let response = Router::from(health.router(metrics)).oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())

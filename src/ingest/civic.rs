@@ -1,18 +1,19 @@
 //! The family civic: reports and changes of status, from the API's JSON to [`CivicEvent`].
 
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::post;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::body::{Form, at, parse, whole};
 use super::fields;
-use super::gate::{Gate, Item, Submission};
+use super::gate::{AnswerToBatch, AnswerToOne, Gate, Item, Submission};
 use crate::event::civic::{
     self, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, UNKNOWN_AREA,
 };
@@ -28,14 +29,19 @@ const ADDRESS: usize = 1000;
 const SOURCE: usize = 200;
 
 /// The family's routes.
-pub fn router() -> Router<Gate> {
-    Router::new()
-        .route("/v1/reports", post(reports))
-        .route("/v1/issues/{id}/status", post(status))
-        .route("/v1/civic", post(both))
+pub fn router() -> OpenApiRouter<Gate> {
+    OpenApiRouter::new().routes(routes!(reports)).routes(routes!(status)).routes(routes!(both))
 }
 
-/// `POST /v1/reports`: a report, or a batch of them.
+/// Takes a report, or a batch of them.
+#[utoipa::path(
+    post,
+    path = "/v1/reports",
+    tag = "ingest",
+    security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
+    request_body = Reports,
+    responses((status = 202, description = "Kafka holds what is accepted.", body = ReportsAnswer, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
+)]
 async fn reports(
     State(gate): State<Gate>,
     caller: Result<CanIngest, ApiError>,
@@ -47,7 +53,16 @@ async fn reports(
     .await
 }
 
-/// `POST /v1/issues/{id}/status`: a change of the status of the issue in the path.
+/// Takes a change of the status of the issue in the path.
+#[utoipa::path(
+    post,
+    path = "/v1/issues/{id}/status",
+    tag = "ingest",
+    security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
+    params(("id" = Uuid, Path, description = "The issue's id, as the answer to its report named it.")),
+    request_body = Change,
+    responses((status = 202, description = "Kafka holds it.", body = AnswerToOne<Receipt>, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
+)]
 async fn status(
     State(gate): State<Gate>,
     issue: Result<Path<String>, PathRejection>,
@@ -62,13 +77,21 @@ async fn status(
     .await
 }
 
-/// `POST /v1/civic`: a batch of both kinds, in the order in which they are to be folded.
+/// Takes a batch of reports and changes of status, in the order in which they are to be folded.
+#[utoipa::path(
+    post,
+    path = "/v1/civic",
+    tag = "ingest",
+    security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
+    request_body = Batch<Either<'static>>,
+    responses((status = 202, description = "Kafka holds what is accepted.", body = AnswerToBatch<Receipt>, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
+)]
 async fn both(State(gate): State<Gate>, caller: Result<CanIngest, ApiError>, request: Request) -> Response {
     gate.receive(caller, request, Form::Batch, either).await
 }
 
 /// What the answer says of an accepted item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Receipt {
     /// The event's id.
     id: String,
@@ -77,47 +100,110 @@ pub struct Receipt {
 }
 
 /// A report, as the API takes it. Without an `id` of its own it is new each time it is sent.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Report {
+    /// The producer's own; it makes a repeat harmless.
+    #[schema(min_length = 1, max_length = 128)]
     id: Option<String>,
+    /// Now, without it.
+    #[schema(format = DateTime)]
     occurred_at: Option<String>,
+    #[schema(format = DateTime)]
     due_at: Option<String>,
+    #[schema(max_length = 200)]
     area: Option<String>,
+    #[schema(max_length = 200)]
     department: Option<String>,
+    #[schema(required, nullable = false, min_length = 1, max_length = 8192)]
     description: Option<String>,
+    #[schema(max_length = 1000)]
     address: Option<String>,
+    /// Only with `longitude`.
+    #[schema(minimum = -90, maximum = 90)]
     latitude: Option<f64>,
+    /// Only with `latitude`.
+    #[schema(minimum = -180, maximum = 180)]
     longitude: Option<f64>,
+    #[schema(max_length = 200)]
     source: Option<String>,
 }
 
+/// A report, or a batch of them.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what is read in two steps")]
+enum Reports {
+    One(Report),
+    Batch(Batch<Report>),
+}
+
+/// Several events.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "it describes what is read in two steps")]
+struct Batch<T> {
+    #[schema(max_items = 1000)]
+    events: Vec<T>,
+}
+
+/// The answer to a report, or to a batch of them.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what the gate answers")]
+enum ReportsAnswer {
+    One(AnswerToOne<Receipt>),
+    Batch(AnswerToBatch<Receipt>),
+}
+
 /// A change of status, as the API takes it where the issue is in the path.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Change {
+    #[schema(min_length = 1, max_length = 128)]
     id: Option<String>,
+    /// Now, without it.
+    #[schema(format = DateTime)]
     occurred_at: Option<String>,
+    #[schema(value_type = IssueStatusName)]
     status: Option<String>,
+}
+
+/// The status of an issue.
+#[derive(ToSchema)]
+#[schema(as = IssueStatus, rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes what is read by hand")]
+enum IssueStatusName {
+    Open,
+    InProgress,
+    Resolved,
+    Closed,
 }
 
 /// A change of status, as the API takes it in a batch. (serde can't flatten and refuse unknown fields.)
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ChangeOf {
+    #[schema(value_type = Uuid)]
     issue_id: Option<String>,
+    #[schema(min_length = 1, max_length = 128)]
     id: Option<String>,
+    /// Now, without it.
+    #[schema(format = DateTime)]
     occurred_at: Option<String>,
+    #[schema(value_type = IssueStatusName)]
     status: Option<String>,
 }
 
-/// An item of the batch of both kinds.
-#[derive(Deserialize)]
+/// An item of the batch of both kinds: one of them.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Either<'a> {
     #[serde(borrow)]
+    #[schema(value_type = Option<Report>)]
     report: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(value_type = Option<ChangeOf>)]
     status: Option<&'a RawValue>,
 }
 

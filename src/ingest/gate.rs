@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::body::{self, Form, Items};
 use super::delivery::{Delivery, Position, RETRY_AFTER, Record};
@@ -72,7 +73,7 @@ pub struct Submission<E, R> {
 }
 
 /// An accepted item in the answer to a batch.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Accepted<R> {
     index: usize,
     #[serde(flatten)]
@@ -80,23 +81,24 @@ struct Accepted<R> {
 }
 
 /// A refused item in the answer to a batch.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Rejected {
     index: usize,
     error: ApiError,
 }
 
 /// The answer to one item.
-#[derive(Serialize)]
-struct AnswerToOne<R> {
+#[derive(Serialize, ToSchema)]
+pub struct AnswerToOne<R> {
     #[serde(flatten)]
     receipt: R,
+    /// The header `X-Log-Position`.
     position: String,
 }
 
 /// The answer to a batch; each index is in one of the lists.
-#[derive(Serialize)]
-struct AnswerToBatch<R> {
+#[derive(Serialize, ToSchema)]
+pub struct AnswerToBatch<R> {
     accepted: Vec<Accepted<R>>,
     rejected: Vec<Rejected>,
     /// Fit, but not delivered: to be sent again, with the same ids.

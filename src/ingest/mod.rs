@@ -12,11 +12,11 @@ pub(crate) mod gate;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use rdkafka::error::KafkaError;
 use tokio_util::task::AbortOnDropHandle;
 use tower_http::decompression::RequestDecompressionLayer;
+use utoipa_axum::router::OpenApiRouter;
 
 use self::delivery::Delivery;
 use self::gate::Gate;
@@ -57,7 +57,7 @@ impl Ingest {
     }
 
     /// Its routes: `POST /v1/reports`, `/v1/issues/{id}/status` and `/v1/civic`.
-    pub fn router(&self) -> Router {
+    pub fn router(&self) -> OpenApiRouter {
         civic::router()
             .layer(DefaultBodyLimit::max(body::LIMIT))
             // What it does not know it passes on, so that the refusal has the API's own body.

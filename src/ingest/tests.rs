@@ -33,7 +33,7 @@ impl Client {
 
     async fn send(&self, request: Request<Body>) -> (Response<()>, Value) {
         let (parts, body) =
-            server::complete(self.ingest.router()).oneshot(request).await.unwrap().into_parts();
+            server::complete(self.ingest.router().into()).oneshot(request).await.unwrap().into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
         (Response::from_parts(parts, ()), serde_json::from_slice(&body).unwrap())
     }

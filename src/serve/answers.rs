@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use twox_hash::XxHash3_128;
+use utoipa::{IntoParams, ToSchema};
 
 use super::live::Freshness;
 use super::parameters::Parameters;
@@ -15,14 +16,34 @@ use crate::log::{LogPosition, topics};
 const AS_OF: HeaderName = HeaderName::from_static("x-as-of");
 
 /// Rows, and up to where they hold.
-#[derive(Debug, Serialize)]
-pub struct Answer<'a, T> {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Answer<'a, T: ToSchema> {
     #[serde(flatten)]
     rows: &'a T,
     /// The answer holds what follows from the log up to this position, at least.
     as_of: String,
     /// The answer may be older than `min_as_of`, or a store is away.
     stale: bool,
+}
+
+/// The parameter that [`wanted`] takes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes a parameter")]
+pub(super) struct MinAsOf {
+    /// Waits, at most 2 s, until the answer holds this position: the `X-Log-Position` of an answer to events. Where it
+    /// does not come so far, the answer says `stale`.
+    min_as_of: Option<String>,
+}
+
+/// The header by which a client says what it has.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes a header")]
+pub(super) struct IfNoneMatch {
+    /// The ETag of an answer that the client has: 304 where it still holds.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
 }
 
 /// Takes `min_as_of`: the position that the answer shall hold.
@@ -40,7 +61,7 @@ pub fn wanted(parameters: &mut Parameters) -> Result<Option<LogPosition>, ApiErr
 }
 
 /// The answer of `rows`, whose tag is a hash of them; 304 where the client has them already.
-pub fn of_list<T: Serialize>(
+pub fn of_list<T: Serialize + ToSchema>(
     headers: &HeaderMap,
     rows: &T,
     freshness: &Freshness,
@@ -50,11 +71,21 @@ pub fn of_list<T: Serialize>(
 }
 
 /// The answer of one row, whose tag is its version; 304 where the client has it already.
-pub fn of_row<T: Serialize>(headers: &HeaderMap, version: u64, row: &T, freshness: &Freshness) -> Response {
+pub fn of_row<T: Serialize + ToSchema>(
+    headers: &HeaderMap,
+    version: u64,
+    row: &T,
+    freshness: &Freshness,
+) -> Response {
     respond(headers, &version.to_string(), row, freshness)
 }
 
-fn respond<T: Serialize>(headers: &HeaderMap, tag: &str, rows: &T, freshness: &Freshness) -> Response {
+fn respond<T: Serialize + ToSchema>(
+    headers: &HeaderMap,
+    tag: &str,
+    rows: &T,
+    freshness: &Freshness,
+) -> Response {
     // Weak: `as_of` moves on while the rows stay.
     let strong = format!("\"{tag}\"");
     let tag = format!("W/{strong}");

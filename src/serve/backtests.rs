@@ -13,12 +13,13 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Shared;
 use super::settings::Settings;
 use crate::hindsight::backtest::{self, BacktestError, Progress, Question};
-use crate::http::{ApiError, CanAdmin, CanRead, Tenant};
+use crate::http::{ApiError, CanAdmin, CanRead, Tenant, openapi};
 use crate::log::Log;
 use crate::settings::{FamilyKind, Json};
 
@@ -50,31 +51,50 @@ impl FromRef<Shared> for Backtests {
 }
 
 /// What is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = BacktestRequest)]
 struct Request {
     family: String,
     /// What the tenant would have set.
+    #[schema(value_type = Object)]
     settings: Json,
+    /// Only rows emitted for records appended since.
+    #[schema(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
+    /// Only records appended before.
+    #[schema(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
 }
 
 /// How a job stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Backtest)]
 struct Status<'a> {
     id: Uuid,
     /// `running`, `done` or `failed`.
     status: &'static str,
     progress: Count,
+    /// What came out, once it is done: rows before and after, by rule and by area, and the first differences.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, required = false)]
     result: Option<&'a RawValue>,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reason: Option<String>,
 }
 
+/// The tenant's backtests.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Backtests)]
+struct List<'a> {
+    backtests: Vec<Status<'a>>,
+}
+
 /// Offsets of the log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BacktestProgress)]
 struct Count {
     done: u64,
     total: u64,
@@ -164,7 +184,20 @@ fn answer_to(log: &Log, question: &Question, progress: &Progress) -> Result<Box<
     serde_json::value::to_raw_value(&answer).map_err(BacktestError::Json)
 }
 
-/// `POST /v1/backtests`: begins one.
+/// Begins a backtest, as a job of this process.
+#[utoipa::path(
+    post,
+    path = "/v1/backtests",
+    tag = "backtests",
+    security(("bearer" = ["admin"]), ("api_key" = ["admin"])),
+    request_body = Request,
+    responses(
+        (status = 202, description = "It has begun.", body = Status<'static>,
+            headers(("Location" = String, description = "Where it is followed."))),
+        (status = 429, description = "Another one is running.", body = openapi::ErrorBody,
+            headers(("Retry-After" = u64, description = "Seconds after which to try again.")))
+    )
+)]
 pub async fn post(
     CanAdmin(tenant): CanAdmin,
     State(backtests): State<Backtests>,
@@ -202,7 +235,15 @@ pub async fn post(
     backtests.start(&tenant, question)
 }
 
-/// `GET /v1/backtests/{id}`: how it stands, and what came out.
+/// How a backtest stands, and what came out.
+#[utoipa::path(
+    get,
+    path = "/v1/backtests/{id}",
+    tag = "backtests",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(("id" = Uuid, Path, description = "Its id.")),
+    responses((status = 200, description = "The backtest.", body = Status<'static>))
+)]
 pub async fn get(
     CanRead(tenant): CanRead,
     State(backtests): State<Backtests>,
@@ -211,18 +252,33 @@ pub async fn get(
     backtests.look(&tenant, &id, |job| JsonBody(job.status()).into_response())
 }
 
-/// `GET /v1/backtests`: how each of the tenant's stands that this process knows, the newest first.
+/// How each of the tenant's backtests stands that this process knows, the newest first, without what came out.
+#[utoipa::path(
+    get,
+    path = "/v1/backtests",
+    tag = "backtests",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    responses((status = 200, description = "The backtests.", body = List<'static>))
+)]
 pub async fn list(
     CanRead(tenant): CanRead,
     State(backtests): State<Backtests>,
 ) -> Result<Response, ApiError> {
     let jobs = backtests.jobs();
     let own = jobs.iter().rev().filter(|job| job.tenant == tenant.as_str());
-    let statuses: Vec<_> = own.map(|job| Status { result: None, ..job.status() }).collect();
-    Ok(JsonBody(serde_json::json!({ "backtests": statuses })).into_response())
+    let backtests = own.map(|job| Status { result: None, ..job.status() }).collect();
+    Ok(JsonBody(List { backtests }).into_response())
 }
 
-/// `DELETE /v1/backtests/{id}`: stops it, if it is running, and forgets it.
+/// Stops a backtest, if it is running, and forgets it.
+#[utoipa::path(
+    delete,
+    path = "/v1/backtests/{id}",
+    tag = "backtests",
+    security(("bearer" = ["admin"]), ("api_key" = ["admin"])),
+    params(("id" = Uuid, Path, description = "Its id.")),
+    responses((status = 204, description = "It is gone."))
+)]
 pub async fn delete(
     CanAdmin(tenant): CanAdmin,
     State(backtests): State<Backtests>,

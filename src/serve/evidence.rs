@@ -71,7 +71,16 @@ fn refusal(error: ExplainError) -> ApiError {
     }
 }
 
-/// `GET /v1/incidents/{id}/evidence`.
+/// Why an incident is what it is: its versions, the settings in force at each, and the records behind it, read back from
+/// the log.
+#[utoipa::path(
+    get,
+    path = "/v1/incidents/{id}/evidence",
+    tag = "read",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(("id" = Uuid, Path, description = "The incident's id.")),
+    responses((status = 200, description = "The incident, explained.", body = Explanation))
+)]
 pub async fn of_incident(
     queries: TenantQueries,
     State(evidence): State<Evidence>,

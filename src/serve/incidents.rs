@@ -10,9 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clickhouse::Row;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::answers;
+use super::answers::{self, Answer};
 use super::lists::Lists;
 use super::live::{INCIDENTS, Live};
 use super::parameters::Parameters;
@@ -22,6 +23,7 @@ use super::rows::{Arrival, Lookup};
 use super::{rfc3339, rfc3339_or_null};
 use crate::event::Millis;
 use crate::event::derived::{Incident, RecordReference};
+use crate::hindsight::explain::Reference;
 use crate::http::{ApiError, Tenant};
 
 const SELECT: Select = Select {
@@ -43,12 +45,15 @@ const DEFAULT_LIMIT: u64 = 100;
 const MOST: u64 = 1000;
 
 /// An incident, as it is answered.
-#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize, ToSchema)]
+#[schema(as = Incident)]
 pub struct IncidentAnswer {
     /// Its id, the same in all its versions.
+    #[schema(format = Uuid)]
     pub id: String,
     /// Orders its versions. As a text, for many a client's numbers end at 2^53.
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub version: u64,
     operator: String,
     operator_version: i32,
@@ -56,16 +61,20 @@ pub struct IncidentAnswer {
     settings_version: i64,
     family: String,
     rule: String,
+    #[schema(value_type = SeverityName)]
     severity: String,
     subject: String,
     title: String,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     started_at: Millis,
     /// `null` while it is open.
     #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Millis>,
     /// When the first record behind it came; by it lists are sorted.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     first_arrival: Millis,
     /// Nothing will change it any more.
     r#final: bool,
@@ -73,8 +82,10 @@ pub struct IncidentAnswer {
     attributes: BTreeMap<String, String>,
     evidence_count: u64,
     #[serde(deserialize_with = "references")]
+    #[schema(value_type = Vec<Reference>)]
     evidence_first: Vec<RecordReference>,
     #[serde(deserialize_with = "references")]
+    #[schema(value_type = Vec<Reference>)]
     evidence_last: Vec<RecordReference>,
 }
 
@@ -137,7 +148,8 @@ impl IncidentAnswer {
 }
 
 /// A page of incidents, the last to arrive first.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Incidents)]
 pub struct Page {
     incidents: Vec<IncidentAnswer>,
     /// Where the next page begins; `null` on the last one.
@@ -184,8 +196,25 @@ struct Total {
     total: u64,
 }
 
-/// `GET /v1/incidents`: filters `rule`, `severity`, `subject`, `family`, `open`, `from` (inclusive) and `to` (exclusive) on
-/// the time of the beginning, `attribute.NAME`; pages by `limit` and `cursor`; `min_as_of`.
+/// Incidents, the last to arrive first, in pages. A filter `attribute.NAME` is one on the attribute of that name.
+#[utoipa::path(
+    get,
+    path = "/v1/incidents",
+    tag = "read",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(
+        FilterParameters,
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Rows of a page; 100 without it."),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before."),
+        answers::MinAsOf,
+        answers::IfNoneMatch,
+    ),
+    responses(
+        (status = 200, description = "A page.", body = inline(Answer<'static, Page>),
+            headers(("ETag" = String, description = "Of the page."), ("X-As-Of" = String, description = "`as_of`."))),
+        (status = 304, description = "The client has this page."),
+    )
+)]
 pub async fn list(
     queries: TenantQueries,
     State(live): State<Live>,
@@ -205,7 +234,23 @@ pub async fn list(
     }
 }
 
-/// `GET /v1/incidents/{id}`: also `min_as_of`.
+/// An incident.
+#[utoipa::path(
+    get,
+    path = "/v1/incidents/{id}",
+    tag = "read",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(
+        ("id" = Uuid, Path, description = "Its id."),
+        answers::MinAsOf,
+        answers::IfNoneMatch,
+    ),
+    responses(
+        (status = 200, description = "The incident as it stands.", body = inline(Answer<'static, IncidentAnswer>),
+            headers(("ETag" = String, description = "Its version."), ("X-As-Of" = String, description = "`as_of`."))),
+        (status = 304, description = "The client has this version."),
+    )
+)]
 pub async fn one(
     queries: TenantQueries,
     State(live): State<Live>,
@@ -253,6 +298,41 @@ pub async fn one(
 
 pub(super) fn missing() -> ApiError {
     ApiError::not_found("there is no such incident")
+}
+
+/// How grave an incident is.
+#[derive(ToSchema)]
+#[schema(as = Severity, rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes Severity, which knows no HTTP (I2)")]
+enum SeverityName {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// The parameters of an [`IncidentFilter`].
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what IncidentFilter takes")]
+pub(super) struct FilterParameters {
+    /// The family whose records are behind it.
+    family: Option<String>,
+    /// The rule that found it.
+    rule: Option<String>,
+    /// How grave it is.
+    #[param(inline)]
+    severity: Option<SeverityName>,
+    /// What it is about.
+    subject: Option<String>,
+    /// Whether it has no end yet.
+    open: Option<bool>,
+    /// Begun at that time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Begun before that time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
 }
 
 /// What incidents are asked for. The same conditions hold in SQL and in memory.

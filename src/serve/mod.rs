@@ -21,11 +21,11 @@ mod tail;
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::FromRef;
-use axum::routing::{get, post};
 use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use lists::Lists;
 use live::Live;
@@ -120,7 +120,7 @@ impl Serve {
     }
 
     /// The routes of the read API.
-    pub fn router(&self) -> Router {
+    pub fn router(&self) -> OpenApiRouter {
         let Self { config, log, live, shutdown } = self;
         let shared = Shared {
             keys: ApiKeys::new(&config.api_keys),
@@ -133,20 +133,17 @@ impl Serve {
             sla: Lists::new("/v1/sla", sla::Compliance::bytes),
             streams: stream::Streams::new(log.clone(), shutdown.clone()),
         };
-        routes().with_state(shared)
+        OpenApiRouter::new()
+            .routes(routes!(sla::compliance))
+            .routes(routes!(incidents::list))
+            .routes(routes!(incidents::one))
+            .routes(routes!(stream::incidents))
+            .routes(routes!(evidence::of_incident))
+            .routes(routes!(backtests::post, backtests::list))
+            .routes(routes!(backtests::get, backtests::delete))
+            .routes(routes!(settings::get, settings::put))
+            .routes(routes!(settings::history))
+            .routes(routes!(settings::schema))
+            .with_state(shared)
     }
-}
-
-fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v1/sla", get(sla::compliance))
-        .route("/v1/incidents", get(incidents::list))
-        .route("/v1/incidents/stream", get(stream::incidents))
-        .route("/v1/incidents/{id}", get(incidents::one))
-        .route("/v1/backtests", post(backtests::post).get(backtests::list))
-        .route("/v1/backtests/{id}", get(backtests::get).delete(backtests::delete))
-        .route("/v1/incidents/{id}/evidence", get(evidence::of_incident))
-        .route("/v1/settings/{family}", get(settings::get).put(settings::put))
-        .route("/v1/settings/{family}/history", get(settings::history))
-        .route("/v1/settings/{family}/schema", get(settings::schema))
 }

@@ -9,10 +9,11 @@ use axum::extract::{FromRef, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Shared;
 use crate::event::Millis;
-use crate::http::{ApiError, CanAdmin, CanRead};
+use crate::http::{ApiError, CanAdmin, CanRead, openapi};
 use crate::log::Log;
 use crate::settings::{self, Changed, FamilyKind, History, Json, Reader, SettingsError};
 
@@ -79,15 +80,18 @@ fn family(name: &str) -> Result<&'static FamilyKind, ApiError> {
 }
 
 /// What holds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Settings)]
 struct InForce {
     family: &'static str,
     tenant: String,
     /// The version of what the tenant itself has set; 0: nothing. It is the ETag, and what `If-Match` names.
     version: i64,
     /// What the tenant itself has set.
+    #[schema(value_type = Object)]
     set: Json,
     /// All that holds for the tenant.
+    #[schema(value_type = Object)]
     settings: Json,
 }
 
@@ -110,7 +114,16 @@ impl IntoResponse for InForce {
     }
 }
 
-/// `GET /v1/settings/{family}`.
+/// What holds of a family's settings, for the tenant.
+#[utoipa::path(
+    get,
+    path = "/v1/settings/{family}",
+    tag = "settings",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(("family" = String, Path, description = "Its name.", example = "civic")),
+    responses((status = 200, description = "What holds.", body = InForce,
+        headers(("ETag" = String, description = "The version."))))
+)]
 pub async fn get(
     CanRead(tenant): CanRead,
     State(settings): State<Settings>,
@@ -121,11 +134,20 @@ pub async fn get(
     Ok(settings.look(look).await?.into_response())
 }
 
+/// What held, version by version.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SettingsVersions)]
+struct Versions {
+    versions: Vec<Version>,
+}
+
 /// A version of what holds for a tenant.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SettingsVersion)]
 struct Version {
     version: i64,
     #[serde(serialize_with = "super::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     at: Millis,
     /// Whether the tenant itself has set it, or it is for all.
     by: &'static str,
@@ -133,7 +155,15 @@ struct Version {
     changed: BTreeMap<String, Changed>,
 }
 
-/// `GET /v1/settings/{family}/history`, the newest first.
+/// Every version of what held for the tenant, the newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/settings/{family}/history",
+    tag = "settings",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(("family" = String, Path, description = "Its name.", example = "civic")),
+    responses((status = 200, description = "The versions.", body = Versions))
+)]
 pub async fn history(
     CanRead(tenant): CanRead,
     State(settings): State<Settings>,
@@ -162,15 +192,39 @@ pub async fn history(
         versions
     };
     let versions = settings.look(look).await?;
-    Ok(JsonBody(serde_json::json!({ "versions": versions })).into_response())
+    Ok(JsonBody(Versions { versions }).into_response())
 }
 
-/// `GET /v1/settings/{family}/schema`: the JSON schema of the documents.
+/// The JSON schema of the documents that can be set.
+#[utoipa::path(
+    get,
+    path = "/v1/settings/{family}/schema",
+    tag = "settings",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(("family" = String, Path, description = "Its name.", example = "civic")),
+    responses((status = 200, description = "A JSON schema.", body = Object))
+)]
 pub async fn schema(_: CanRead, Path(name): Path<String>) -> Result<Response, ApiError> {
     Ok(JsonBody((family(&name)?.schema)()).into_response())
 }
 
-/// `PUT /v1/settings/{family}`: replaces what the tenant has set. With `If-Match` only if that is still the version.
+/// Replaces what the tenant has set; with `If-Match` only if that is still the version.
+#[utoipa::path(
+    put,
+    path = "/v1/settings/{family}",
+    tag = "settings",
+    security(("bearer" = ["admin"]), ("api_key" = ["admin"])),
+    params(
+        ("family" = String, Path, description = "Its name.", example = "civic"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of what is to be replaced.", example = "\"7\"")
+    ),
+    request_body(content = Object, description = "A document that follows the family's schema."),
+    responses(
+        (status = 200, description = "What holds now.", body = InForce,
+            headers(("ETag" = String, description = "The version."))),
+        (status = 409, description = "The version is another one by now.", body = openapi::ErrorBody)
+    )
+)]
 pub async fn put(
     CanAdmin(tenant): CanAdmin,
     State(settings): State<Settings>,

@@ -7,8 +7,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::answers;
+use super::answers::{self, Answer};
 use super::lists::Lists;
 use super::live::{Live, SLA_METRICS};
 use super::parameters::Parameters;
@@ -18,7 +19,8 @@ use crate::event::derived::DueSource;
 use crate::http::ApiError;
 
 /// By what resolved issues are grouped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum By {
     /// The department, where it is known.
     Department,
@@ -82,7 +84,7 @@ impl Counts {
 }
 
 /// Counts as they are answered.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Ratio {
     closed: u64,
     met: u64,
@@ -100,11 +102,17 @@ impl From<Counts> for Ratio {
 }
 
 /// A group's counts, whole and by whose word the due time is.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = ComplianceGroup)]
 struct Group {
     #[serde(flatten)]
+    #[schema(value_type = Ratio)]
     all: Counts,
+    /// By the report's own due time.
+    #[schema(value_type = Ratio)]
     reported: Counts,
+    /// By the tenant's.
+    #[schema(value_type = Ratio)]
     default: Counts,
 }
 
@@ -120,19 +128,28 @@ impl Group {
 }
 
 /// The answer: a row a group, sorted by its name (unknown first), and the total.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Compliance {
     rows: Vec<NamedGroup>,
     total: Group,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct NamedGroup {
     /// One entry: what it is grouped by, and the group's name.
     #[serde(flatten)]
+    #[schema(value_type = GroupName)]
     name: BTreeMap<&'static str, Option<String>>,
     #[serde(flatten)]
     group: Group,
+}
+
+/// What a group is called.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the one entry of a map")]
+struct GroupName {
+    department: Option<String>,
+    area: Option<String>,
 }
 
 impl Compliance {
@@ -159,7 +176,24 @@ impl Compliance {
     }
 }
 
-/// `GET /v1/sla?by=department|area`; also `min_as_of`.
+/// How many issues were resolved in time, by department or area.
+#[utoipa::path(
+    get,
+    path = "/v1/sla",
+    tag = "read",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(
+        ("by" = inline(By), Query, description = "What a row of the answer is about."),
+        answers::MinAsOf,
+        answers::IfNoneMatch,
+    ),
+    responses(
+        (status = 200, description = "A row a group, sorted by its name (unknown first), and the total.",
+            body = inline(Answer<'static, Compliance>),
+            headers(("ETag" = String, description = "Of the rows."), ("X-As-Of" = String, description = "`as_of`."))),
+        (status = 304, description = "The client has these rows."),
+    )
+)]
 pub async fn compliance(
     queries: TenantQueries,
     State(live): State<Live>,

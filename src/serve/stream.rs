@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Shared;
-use super::incidents::{IncidentAnswer, IncidentFilter};
+use super::incidents::{FilterParameters, IncidentAnswer, IncidentFilter};
 use super::live::{INCIDENTS, Live};
 use super::parameters::Parameters;
 use super::rows::Place;
@@ -122,7 +122,20 @@ impl Streams {
     }
 }
 
-/// `GET /v1/incidents/stream`.
+/// Incidents as they are found, corrected and retracted, as server-sent events: `incident` with what `/v1/incidents/{id}`
+/// answers, `retraction` with `id`, `version` and `merged_into`, `reset` where what was missed is gone from the log. The id
+/// of an event is where to go on.
+#[utoipa::path(
+    get,
+    path = "/v1/incidents/stream",
+    tag = "read",
+    security(("bearer" = ["read"]), ("api_key" = ["read"])),
+    params(
+        FilterParameters,
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen: what came since is told first."),
+    ),
+    responses((status = 200, description = "Events, for as long as the client listens.", body = String, content_type = "text/event-stream"))
+)]
 pub async fn incidents(
     CanRead(tenant): CanRead,
     State(live): State<Live>,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::civic::CivicSettings;
 use crate::event::Millis;
@@ -58,7 +59,7 @@ pub fn merged(layers: &[&Json]) -> Json {
 }
 
 /// A value that two documents do not share; `null` where one has none.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Changed {
     /// In the one.
     pub from: Value,

@@ -3,6 +3,7 @@
 use rdkafka::message::{Message, OwnedMessage};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use utoipa::ToSchema;
 
 use super::located::Located;
 use super::{ByPartition, ExplainError};
@@ -14,7 +15,7 @@ use crate::log::replay::Records;
 use crate::worker;
 
 /// The records behind a row, in the order of the log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct EvidenceRead {
     /// How many there are.
     pub count: i64,
@@ -25,29 +26,45 @@ pub struct EvidenceRead {
 }
 
 /// A record behind a row.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct EvidenceRecord {
     /// What the row says of it.
     #[serde(flatten)]
+    #[schema(value_type = Reference)]
     pub reference: RecordReference,
     /// What lies there.
     #[serde(flatten)]
     pub found: Found,
 }
 
+/// A [`RecordReference`], described: that itself knows nothing of HTTP.
+#[derive(ToSchema)]
+#[schema(as = RecordReference)]
+#[expect(dead_code, reason = "it only describes")]
+pub(crate) struct Reference {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    event_id: String,
+}
+
 /// What lies at a place of the log that a row names.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
+#[schema(as = EvidenceState)]
 pub enum Found {
     /// The event that the row names.
     Read {
         /// When it happened.
         #[serde(serialize_with = "rfc3339")]
+        #[schema(value_type = String, format = DateTime)]
         event_time: Millis,
         /// When it was appended.
         #[serde(serialize_with = "rfc3339")]
+        #[schema(value_type = String, format = DateTime)]
         append_time: Millis,
         /// What it says.
+        #[schema(value_type = Object)]
         value: Box<RawValue>,
     },
     /// Nothing any more: retention has taken it.

@@ -19,8 +19,10 @@ use compact_str::CompactString;
 use rdkafka::error::KafkaError;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub(crate) use self::evidence::Reference;
 pub use self::evidence::{EvidenceRead, EvidenceRecord, Found};
 pub use self::located::{COLUMNS, Located, Stored, find};
 pub use self::versions::{Input, LogPlace, Version};
@@ -94,7 +96,8 @@ impl ExplainError {
 }
 
 /// How far a partition of a family topic has been folded: what the rows do not say has not happened up to there.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = FoldedUpTo)]
 pub struct AsOf {
     /// The family topic.
     pub topic: String,
@@ -104,35 +107,41 @@ pub struct AsOf {
     pub offset: i64,
     /// When the last record that was folded was appended; none where retention has taken it.
     #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub clock: Option<Millis>,
 }
 
 /// The settings under a version that a row names.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SettingsUnder {
     /// The version: an offset of the topic `settings` (I4).
     pub version: i64,
     /// What held for the tenant; none where the topic has no such version: it has been made anew.
+    #[schema(value_type = Option<Object>)]
     pub settings: Option<Json>,
     /// What of it differs from the defaults, which are `from`.
     pub not_default: BTreeMap<String, Changed>,
 }
 
 /// A row, explained.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Explanation {
     /// The row's id.
     pub id: Uuid,
     /// Its topic.
     pub topic: &'static str,
     /// Whose it is.
+    #[schema(value_type = String)]
     pub tenant: CompactString,
     /// The key under which it was folded.
+    #[schema(value_type = String)]
     pub key: CompactString,
     /// Which operator emitted it.
+    #[schema(value_type = String)]
     pub operator: CompactString,
     /// When the first record behind it was appended.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub first_arrival: Millis,
     /// How far its log had been folded when it was explained.
     pub as_of: Option<AsOf>,

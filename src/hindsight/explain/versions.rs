@@ -8,6 +8,7 @@ use apache_avro::types::Value;
 use compact_str::CompactString;
 use rdkafka::message::Message;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::located::Located;
@@ -28,7 +29,8 @@ const SKEW: Millis = 300_000;
 const ID: std::ops::Range<usize> = 6..42;
 
 /// A version of a row.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RowVersion)]
 pub struct Version {
     /// Orders the versions.
     pub version: i64,
@@ -50,15 +52,18 @@ pub struct Version {
     /// How many records were behind it.
     pub evidence_count: i64,
     /// What it says.
+    #[schema(value_type = Object)]
     pub row: Fields,
     #[serde(skip)]
+    #[schema(ignore)]
     pub(super) operator: CompactString,
     #[serde(skip)]
+    #[schema(ignore)]
     pub(super) evidence: Evidence,
 }
 
 /// Where a version lies.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LogPlace {
     /// Partition of the row's topic.
     pub partition: i32,
@@ -66,13 +71,16 @@ pub struct LogPlace {
     pub offset: i64,
     /// When it was appended.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub append_time: Millis,
 }
 
 /// The record of the family topic at which a version was emitted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RowInput)]
 pub struct Input {
     /// The family topic.
+    #[schema(value_type = String)]
     pub topic: Arc<str>,
     /// Partition.
     pub partition: i32,
