@@ -22,6 +22,9 @@ const SECONDS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 /// Upper bounds of the buckets of histograms that count rows.
 const ROWS: [f64; 6] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0];
 
+/// Upper bounds of the buckets of histograms that count bytes: to the largest batch.
+const BYTES: [f64; 6] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
+
 /// Why telemetry could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -85,7 +88,8 @@ fn environment_filter() -> Result<Option<EnvFilter>, TelemetryError> {
 fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), &ROWS)
+        .set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), &ROWS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES)
 }
 
 /// Every metric of this program, with its unit and meaning.
@@ -103,6 +107,7 @@ fn describe() {
     );
     describe_counter!("tidewatch_sink_rows_total", "Rows that a table has acknowledged, repeats included.");
     describe_histogram!("tidewatch_sink_batch_rows", "Rows of an insert, by table.");
+    describe_histogram!("tidewatch_sink_batch_bytes", Unit::Bytes, "Bytes of an insert, by table.");
     describe_histogram!("tidewatch_sink_insert_seconds", Unit::Seconds, "How long an insert took, by table.");
     describe_counter!(
         "tidewatch_sink_retries_total",
@@ -110,7 +115,15 @@ fn describe() {
     );
     describe_counter!(
         "tidewatch_sink_undecodable_total",
-        "Derived records that could not be read, by topic."
+        "Records that could not be read or do not fit their table, by topic."
+    );
+    describe_counter!(
+        "tidewatch_sink_refused_rows_total",
+        "Rows that ClickHouse refused and that went to the dead letters, by table."
+    );
+    describe_gauge!(
+        "tidewatch_sink_lag_records",
+        "Records behind what the sink has committed, by topic and partition; a few marks of transactions are left at rest."
     );
     describe_gauge!("tidewatch_ready", "1 where the part of the process is ready, else 0.");
     describe_counter!("tidewatch_http_requests_total", "Requests answered, by route, method and status.");

@@ -2,9 +2,8 @@
 //! sink takes its unwritten rows with it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
-
-use bytes::Bytes;
 
 use crate::config::SinkConfig;
 
@@ -38,8 +37,7 @@ pub struct Batch {
 
 #[derive(Debug, Default)]
 struct Part {
-    rows: Vec<u8>,
-    count: usize,
+    rows: Piece,
     letters: Vec<Letter>,
     letter_bytes: usize,
     next_offset: i64,
@@ -48,10 +46,60 @@ struct Part {
 /// A batch that is complete: what goes to each table, and what is committed when all is there.
 #[derive(Debug, Default)]
 pub struct Load {
-    /// By source: the rows, a piece a partition, and how many they are.
-    pub tables: BTreeMap<usize, (Vec<Bytes>, usize)>,
+    /// By source.
+    pub tables: BTreeMap<usize, Rows>,
     /// What goes to the topic of dead letters.
     pub letters: Vec<Letter>,
+}
+
+/// Rows of one table.
+#[derive(Debug, Default)]
+pub struct Rows {
+    pieces: Vec<(i32, Piece)>,
+}
+
+/// Rows of one partition: their bytes, and of each the offset of its record and where its bytes end.
+#[derive(Debug, Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    index: Vec<(i64, usize)>,
+}
+
+impl Piece {
+    fn size(&self) -> usize {
+        self.bytes.len() + size_of_val(self.index.as_slice())
+    }
+}
+
+impl Rows {
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.pieces.iter().map(|(_, piece)| piece.index.len()).sum()
+    }
+
+    /// The bytes of those at some places, counted from 0, a slice a partition.
+    pub fn bytes(&self, places: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        let mut first = 0;
+        self.pieces.iter().filter_map(move |(_, piece)| {
+            let length = piece.index.len();
+            let within = |place: usize| place.clamp(first, first + length) - first;
+            let (start, end) = (within(places.start), within(places.end));
+            first += length;
+            let ends_at = |count: usize| if count == 0 { 0 } else { piece.index[count - 1].1 };
+            (start < end).then(|| &piece.bytes[ends_at(start)..ends_at(end)])
+        })
+    }
+
+    /// Where the record of the row at a place lies: partition and offset.
+    pub fn record(&self, mut place: usize) -> Option<(i32, i64)> {
+        for (partition, piece) in &self.pieces {
+            match piece.index.get(place) {
+                Some((offset, _)) => return Some((*partition, *offset)),
+                None => place -= piece.index.len(),
+            }
+        }
+        None
+    }
 }
 
 impl Batch {
@@ -65,8 +113,8 @@ impl Batch {
     ) -> Result<(), E> {
         self.since.get_or_insert_with(Instant::now);
         let part = self.partitions.entry(partition).or_default();
-        match write(&mut part.rows)? {
-            Outcome::Row => part.count += 1,
+        match write(&mut part.rows.bytes)? {
+            Outcome::Row => part.rows.index.push((offset, part.rows.bytes.len())),
             Outcome::Letter(letter) => {
                 part.letter_bytes += letter.value.len();
                 part.letters.push(letter);
@@ -92,8 +140,9 @@ impl Batch {
 
     /// Whether it has as many rows or bytes as a batch may have.
     pub fn is_full(&self, limits: &SinkConfig) -> bool {
-        let rows: usize = self.partitions.values().map(|part| part.count + part.letters.len()).sum();
-        let bytes: usize = self.partitions.values().map(|part| part.rows.len() + part.letter_bytes).sum();
+        let rows: usize =
+            self.partitions.values().map(|part| part.rows.index.len() + part.letters.len()).sum();
+        let bytes: usize = self.partitions.values().map(|part| part.rows.size() + part.letter_bytes).sum();
         rows >= limits.batch_rows || bytes >= limits.batch_bytes
     }
 
@@ -109,10 +158,9 @@ impl Batch {
         for (partition, part) in std::mem::take(self).partitions {
             offsets.insert(partition, part.next_offset);
             load.letters.extend(part.letters);
-            if part.count > 0 {
-                let (pieces, count) = load.tables.entry(partition.source).or_default();
-                pieces.push(part.rows.into());
-                *count += part.count;
+            if !part.rows.index.is_empty() {
+                let rows = load.tables.entry(partition.source).or_default();
+                rows.pieces.push((partition.number, part.rows));
             }
         }
         (load, offsets)
@@ -160,10 +208,40 @@ mod tests {
         batch.add(C, 9, row(3)).unwrap();
         batch.add(A, 8, row(4)).unwrap();
         let (load, offsets) = batch.take();
-        assert_eq!(load.tables[&0], (vec![Bytes::from_static(&[1, 4]), Bytes::from_static(&[2])], 3));
-        assert_eq!(load.tables[&1], (vec![Bytes::from_static(&[3])], 1));
+        assert_eq!(bytes(&load.tables[&0], 0..3), [vec![1, 4], vec![2]]);
+        assert_eq!(bytes(&load.tables[&1], 0..1), [vec![3]]);
         assert_eq!(offsets, Offsets::from([(A, 9), (B, 4), (C, 10)]));
         assert!(batch.is_empty() && batch.due_at(Duration::ZERO).is_none());
+    }
+
+    fn bytes(rows: &Rows, places: Range<usize>) -> Vec<Vec<u8>> {
+        rows.bytes(places).map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn rows_can_be_taken_apart() {
+        let mut batch = Batch::default();
+        let row = |text: &'static str| {
+            move |rows: &mut Vec<u8>| {
+                rows.extend_from_slice(text.as_bytes());
+                Ok::<_, Infallible>(Outcome::Row)
+            }
+        };
+        for (partition, offset, text) in [(A, 7, "a"), (B, 2, "bb"), (A, 9, "ccc"), (B, 3, ""), (B, 8, "d")] {
+            batch.add(partition, offset, row(text)).unwrap();
+        }
+        let rows = &batch.take().0.tables[&0];
+        assert_eq!(rows.count(), 5);
+        let text =
+            |places| rows.bytes(places).map(|bytes| str::from_utf8(bytes).unwrap()).collect::<Vec<_>>();
+        assert_eq!(text(0..5), ["accc", "bbd"]);
+        assert_eq!(text(1..3), ["ccc", "bb"]);
+        assert_eq!(text(2..4), ["bb"]);
+        assert_eq!(text(4..5), ["d"]);
+        assert_eq!(text(2..2), [""; 0]);
+        let records: Vec<_> = (0..6).map(|place| rows.record(place)).collect();
+        let expected = [(0, 7), (0, 9), (1, 2), (1, 3), (1, 8)].map(Some);
+        assert_eq!(records, [&expected[..], &[None]].concat());
     }
 
     #[test]
@@ -173,7 +251,7 @@ mod tests {
         batch.add(B, 3, row(2)).unwrap();
         batch.forget(A);
         let (load, offsets) = batch.take();
-        assert_eq!(load.tables[&0].1, 1);
+        assert_eq!(load.tables[&0].count(), 1);
         assert_eq!(offsets, Offsets::from([(B, 4)]));
         batch.add(A, 7, row(1)).unwrap();
         batch.forget(A);

@@ -10,6 +10,7 @@ use apache_avro::types::Value;
 use uuid::Uuid;
 
 use super::types::ColumnType;
+use crate::codec::json::Json;
 
 /// How values of an Avro type are written to a column.
 #[derive(Debug, PartialEq)]
@@ -46,6 +47,10 @@ pub enum Converter {
     Map(Box<Converter>),
     /// `record`, as `Tuple`: the position of the field for each element, found by name.
     Tuple(Vec<(usize, Converter)>),
+    /// A union of records, as JSON: what it holds.
+    Json,
+    /// A union of records: the name of the one that it holds.
+    Kind(Vec<String>),
 }
 
 /// A value that its column can't hold.
@@ -64,6 +69,9 @@ pub enum ValueError {
     /// A text is not a UUID.
     #[error("{0:?} is not a UUID")]
     NotUuid(String),
+    /// There is no JSON for it.
+    #[error("it can't be written as JSON: {0}")]
+    NoJson(String),
     /// The value is not of the type that its schema announced.
     #[error("the value is not of the type that its schema announces")]
     Type,
@@ -80,6 +88,10 @@ impl Converter {
             }
             (_, ColumnType::Nullable(inner)) => Self::Nullable(Box::new(Self::new(schema, inner, names)?)),
             (Schema::String | Schema::Bytes | Schema::Enum(_), ColumnType::String) => Self::Text,
+            (Schema::Union(union), ColumnType::String) => {
+                records(union, names)?;
+                Self::Json
+            }
             (Schema::Uuid(_) | Schema::String, ColumnType::Uuid) => Self::Uuid,
             (Schema::Boolean, ColumnType::Bool | ColumnType::Integer { bytes: 1, signed: false }) => {
                 Self::Boolean
@@ -122,6 +134,14 @@ impl Converter {
             _ => return None,
         };
         Some(converter)
+    }
+
+    /// How which record a union of records holds is written to a column of type `column`.
+    pub fn kind(schema: &Schema, column: &ColumnType, names: &NamesRef<'_>) -> Option<Self> {
+        match (referenced(schema, names)?, column) {
+            (Schema::Union(union), ColumnType::String) => Some(Self::Kind(records(union, names)?)),
+            _ => None,
+        }
     }
 
     /// Appends `value` to `row`. After an error `row` holds a part of it.
@@ -182,6 +202,14 @@ impl Converter {
                     converter.write(value, row)?;
                 }
             }
+            (Self::Json, Value::Union(_, value)) => {
+                let json = serde_json::to_vec(&Json(value))
+                    .map_err(|error| ValueError::NoJson(error.to_string()))?;
+                write_bytes(&json, row);
+            }
+            (Self::Kind(names), Value::Union(index, _)) => {
+                write_bytes(names.get(*index as usize).ok_or(ValueError::Type)?.as_bytes(), row);
+            }
             _ => return Err(ValueError::Type),
         }
         Ok(())
@@ -202,6 +230,15 @@ fn nullable(union: &UnionSchema) -> Option<&Schema> {
         [Schema::Null, inner] | [inner, Schema::Null] => Some(inner),
         _ => None,
     }
+}
+
+/// The names of the records of which a union is made, and of nothing else.
+fn records(union: &UnionSchema, names: &NamesRef<'_>) -> Option<Vec<String>> {
+    let name = |variant| match referenced(variant, names)? {
+        Schema::Record(record) => Some(record.name.name().to_owned()),
+        _ => None,
+    };
+    union.variants().iter().map(name).collect()
 }
 
 fn write_integer(value: i64, bytes: usize, signed: bool, row: &mut Vec<u8>) -> Result<(), ValueError> {

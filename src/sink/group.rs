@@ -1,6 +1,7 @@
 //! The sink's place in its group: which partitions it loses, and whether its commits succeed.
 
 use rdkafka::ClientContext;
+use rdkafka::Statistics;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -32,7 +33,22 @@ impl Membership {
     }
 }
 
-impl ClientContext for Membership {}
+/// How many records lie behind what is committed, by partition (the marks of transactions among them).
+fn show_lag(topic: &str, partition: i32, records: i64) {
+    let labels = [("topic", topic.to_owned()), ("partition", partition.to_string())];
+    metrics::gauge!("tidewatch_sink_lag_records", &labels).set(records as f64);
+}
+
+impl ClientContext for Membership {
+    fn stats(&self, statistics: Statistics) {
+        for topic in statistics.topics.values() {
+            // -1 where that is not known: of partitions that are another's.
+            for partition in topic.partitions.values().filter(|partition| partition.consumer_lag >= 0) {
+                show_lag(&topic.topic, partition.partition, partition.consumer_lag);
+            }
+        }
+    }
+}
 
 impl ConsumerContext for Membership {
     fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
@@ -48,6 +64,9 @@ impl ConsumerContext for Membership {
             Rebalance::Revoke(partitions) => {
                 let partitions = list(partitions);
                 tracing::info!(?partitions, "revoked");
+                for (topic, partition) in &partitions {
+                    show_lag(topic, *partition, 0);
+                }
                 self.tell(GroupEvent::Revoked(partitions));
             }
             Rebalance::Error(error) => tracing::warn!(%error, "the group could not be rebalanced"),

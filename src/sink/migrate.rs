@@ -257,7 +257,14 @@ mod tests {
         for migration in MIGRATIONS.iter() {
             assert!(!migration.statements.is_empty(), "{}", migration.name);
             for statement in &migration.statements {
-                let repeatable = ["IF NOT EXISTS", "IF EXISTS", "CREATE OR REPLACE"];
+                let repeatable = [
+                    "IF NOT EXISTS",
+                    "IF EXISTS",
+                    "CREATE OR REPLACE",
+                    "MODIFY TTL",
+                    "MODIFY SETTING",
+                    "MODIFY COMMENT",
+                ];
                 assert!(repeatable.iter().any(|words| statement.contains(words)), "{statement}");
             }
         }

@@ -11,9 +11,11 @@
 pub mod batch;
 pub mod converter;
 mod error;
+mod fail_point;
 pub mod group;
 pub mod migrate;
 pub mod plan;
+pub mod refusal;
 mod sources;
 pub mod types;
 pub mod writer;
@@ -35,6 +37,7 @@ pub use migrate::{Applied, MigrateError, migrate};
 pub use sources::Source;
 
 use batch::{Batch, Offsets, Partition};
+use fail_point::FailPoint;
 use group::{GroupEvent, Membership};
 use writer::{GivenUp, Writer};
 
@@ -74,18 +77,12 @@ pub async fn run(
     let consumer: StreamConsumer<Membership> = log
         .consumer(GROUP)
         .set("session.timeout.ms", config.sink.session_timeout.as_millis().to_string())
+        .set("statistics.interval.ms", "5000")
         .create_with_context(Membership::new(sender))?;
     let topics: Vec<&str> = sources.iter().map(|source| source.topic.as_str()).collect();
     consumer.subscribe(&topics)?;
     readiness.set(true, "subscribed");
-    let writer = Writer::new(
-        client,
-        producer,
-        log.name(sources::DEAD_LETTERS),
-        sources.clone(),
-        readiness,
-        shutdown.clone(),
-    );
+    let writer = Writer::new(client, producer, log, sources.clone(), readiness, shutdown.clone());
     let sink = Sink {
         limits: config.sink.clone(),
         sources,
@@ -142,6 +139,7 @@ impl Sink {
                     }
                     self.acknowledge(result)?;
                     self.commit(&consumer);
+                    FailPoint::Committed.reach().await;
                     if self.filling.is_full(&self.limits) {
                         self.start_writing();
                     }

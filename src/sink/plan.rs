@@ -5,16 +5,25 @@
 //! is the field `area`, `evidence_first` is `first` in `evidence`, and since no record has a field `evidence` of its
 //! own, it is that of `meta`. A field of the record itself wins over one of `meta`, and a whole name over a
 //! path. A column without a field needs a default; a field without a column is not stored.
+//!
+//! A field that is a union of records has two columns: `body` holds what the union holds as JSON, and `body_kind` which of
+//! its records that is. And four names are not fields but [what a record is besides its value](RecordPart): where it lies,
+//! when it was appended, and its key.
+
+use std::sync::LazyLock;
 
 use apache_avro::Schema;
-use apache_avro::schema::{NamesRef, RecordSchema, ResolvedSchema};
+use apache_avro::schema::{NamesRef, RecordSchema, ResolvedSchema, UnionSchema};
 use apache_avro::types::Value;
+use rdkafka::message::Message;
 
 use super::converter::{Converter, ValueError, referenced};
 use super::types::{ColumnType, UnknownType};
 use crate::codec::{self, CodecError, PinnedSchema};
 
 const TRANSPARENT: &str = "meta";
+/// What the name of a union's field is followed by where the column holds which of the union's records it is.
+const KIND: &str = "kind";
 
 /// A column of a table, as `system.columns` describes it.
 #[derive(Debug, Clone, clickhouse::Row, serde::Deserialize)]
@@ -119,8 +128,65 @@ pub struct Plan {
 
 struct Column {
     name: String,
-    path: Vec<usize>,
+    origin: Origin,
     converter: Converter,
+}
+
+/// Where a column's values come from.
+#[derive(Debug, PartialEq)]
+enum Origin {
+    /// From the value: the position of a field in each record on the way.
+    Field(Vec<usize>),
+    /// From the record around the value.
+    Record(RecordPart),
+}
+
+/// What a record of the log is besides its value, as far as columns can hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordPart {
+    /// `log_partition`: the partition in which it lies.
+    Partition,
+    /// `log_offset`: its offset there.
+    Offset,
+    /// `log_append_time`: when it was appended.
+    AppendTime,
+    /// `log_key`: its key; null where it has none.
+    Key,
+}
+
+impl RecordPart {
+    fn named(column: &str) -> Option<Self> {
+        match column {
+            "log_partition" => Some(Self::Partition),
+            "log_offset" => Some(Self::Offset),
+            "log_append_time" => Some(Self::AppendTime),
+            "log_key" => Some(Self::Key),
+            _ => None,
+        }
+    }
+
+    /// As a field of this type would be.
+    fn schema(self) -> &'static Schema {
+        static KEY: LazyLock<Schema> = LazyLock::new(|| {
+            // Two different types make a union.
+            UnionSchema::new(vec![Schema::Null, Schema::Bytes]).map_or(Schema::Bytes, Schema::Union)
+        });
+        match self {
+            Self::Partition => &Schema::Int,
+            Self::Offset => &Schema::Long,
+            Self::AppendTime => &Schema::TimestampMillis,
+            Self::Key => &KEY,
+        }
+    }
+
+    fn of(self, record: &impl Message) -> Value {
+        match self {
+            Self::Partition => Value::Int(record.partition()),
+            Self::Offset => Value::Long(record.offset()),
+            Self::AppendTime => Value::TimestampMillis(record.timestamp().to_millis().unwrap_or_default()),
+            Self::Key => record.key().map_or(Value::Null, |key| Value::Bytes(key.to_vec())),
+        }
+    }
 }
 
 impl Plan {
@@ -146,7 +212,7 @@ impl Plan {
                 "" | "DEFAULT" => {}
                 _ => continue, // computed by ClickHouse
             }
-            let Some((path, field)) = find(record, &column.name, names.get_names()) else {
+            let Some(found) = Found::named(record, &column.name, names.get_names()) else {
                 if column.default_kind.is_empty() {
                     return Err(PlanError::NoField {
                         table: table.to_owned(),
@@ -162,15 +228,14 @@ impl Plan {
                 column: column.name.clone(),
                 source,
             })?;
-            let converter = Converter::new(field, &column_type, names.get_names()).ok_or_else(|| {
-                PlanError::Mismatch {
+            let converter =
+                found.converter(&column_type, names.get_names()).ok_or_else(|| PlanError::Mismatch {
                     table: table.to_owned(),
                     column: column.name.clone(),
                     column_type: column.r#type.clone(),
-                    field_type: describe(field),
-                }
-            })?;
-            planned.push(Column { name: column.name.clone(), path, converter });
+                    field_type: describe(found.schema),
+                })?;
+            planned.push(Column { name: column.name.clone(), origin: found.origin, converter });
         }
         let names: Vec<String> = planned.iter().map(|column| format!("`{}`", column.name)).collect();
         let insert = format!("INSERT INTO `{table}` ({}) FORMAT RowBinary", names.join(", "));
@@ -187,20 +252,17 @@ impl Plan {
         &self.insert
     }
 
-    /// Appends the row of a record's value to `rows`, or leaves `rows` as it was.
-    pub fn write(&self, value: Option<&[u8]>, rows: &mut Vec<u8>) -> Result<(), RowError> {
-        let value = self.decode(value)?;
+    /// Appends the row of a record to `rows`, or leaves `rows` as it was.
+    pub fn write(&self, record: &impl Message, rows: &mut Vec<u8>) -> Result<(), RowError> {
+        let value = self.decode(record.payload())?;
         let start = rows.len();
         for column in &self.columns {
-            let written = column
-                .path
-                .iter()
-                .try_fold(&value, |value, position| match value {
-                    Value::Record(fields) => fields.get(*position).map(|(_, value)| value),
-                    _ => None,
-                })
-                .ok_or(ValueError::Type)
-                .and_then(|value| column.converter.write(value, rows));
+            let written = match &column.origin {
+                Origin::Field(path) => {
+                    field(&value, path).and_then(|value| column.converter.write(value, rows))
+                }
+                Origin::Record(part) => column.converter.write(&part.of(record), rows),
+            };
             if let Err(source) = written {
                 rows.truncate(start);
                 return Err(RowError::Value { column: column.name.clone(), source });
@@ -222,6 +284,44 @@ impl Plan {
         value
             .resolve(self.schema.schema)
             .map_err(|source| RowError::Schema { id: schema.id, source: Box::new(source) })
+    }
+}
+
+fn field<'v>(value: &'v Value, path: &[usize]) -> Result<&'v Value, ValueError> {
+    path.iter()
+        .try_fold(value, |value, position| match value {
+            Value::Record(fields) => fields.get(*position).map(|(_, value)| value),
+            _ => None,
+        })
+        .ok_or(ValueError::Type)
+}
+
+/// What a column is named after.
+struct Found<'a> {
+    origin: Origin,
+    schema: &'a Schema,
+    /// Not what a union holds, but which of its records that is.
+    is_kind: bool,
+}
+
+impl<'a> Found<'a> {
+    fn named(record: &'a RecordSchema, column: &str, names: &NamesRef<'a>) -> Option<Self> {
+        if let Some(part) = RecordPart::named(column) {
+            return Some(Self { origin: Origin::Record(part), schema: part.schema(), is_kind: false });
+        }
+        let found = |(path, schema), is_kind| Self { origin: Origin::Field(path), schema, is_kind };
+        find(record, column, names).map(|field| found(field, false)).or_else(|| {
+            let union = column.strip_suffix(KIND)?.strip_suffix('_')?;
+            find(record, union, names).map(|field| found(field, true))
+        })
+    }
+
+    fn converter(&self, column: &ColumnType, names: &NamesRef<'_>) -> Option<Converter> {
+        if self.is_kind {
+            Converter::kind(self.schema, column, names)
+        } else {
+            Converter::new(self.schema, column, names)
+        }
     }
 }
 

@@ -2,18 +2,18 @@
 
 use clickhouse::Client;
 use rdkafka::Message;
-use rdkafka::message::BorrowedMessage;
 use tokio_util::sync::CancellationToken;
 
 use super::SinkError;
 use super::batch::{Letter, Outcome};
-use super::plan::{Plan, TableColumn};
+use super::plan::{Plan, RowError, TableColumn};
 use super::writer::backoff;
 use crate::codec::{self, CodecError, PinnedSchema};
 use crate::event::derived::DeadLetter;
 use crate::http::Readiness;
 use crate::log::{Log, topics};
 use crate::store;
+use crate::worker::is_mark;
 
 /// The topic of dead letters, and the subject of its values.
 pub const DEAD_LETTERS: &str = "dead-letters";
@@ -29,6 +29,8 @@ pub struct Source {
     pub local_topic: &'static str,
     /// How its records become rows.
     pub plan: Plan,
+    /// Its records are what workers fold: they dead-letter what can't be read.
+    is_family: bool,
     /// How dead letters are written.
     letters: &'static PinnedSchema,
 }
@@ -64,7 +66,14 @@ pub async fn plan(
         let subject = topic.schema.as_deref().unwrap_or(&topic.name);
         let plan = Plan::new(newest(&topic.name, subject)?, table, &columns)?;
         let letters = newest(DEAD_LETTERS, DEAD_LETTERS)?;
-        sources.push(Source { topic: log.name(&topic.name), local_topic: &topic.name, plan, letters });
+        let is_family = topic.owner == "ingest";
+        sources.push(Source {
+            topic: log.name(&topic.name),
+            local_topic: &topic.name,
+            plan,
+            is_family,
+            letters,
+        });
     }
     Ok(Some(sources))
 }
@@ -88,17 +97,50 @@ async fn columns(
 }
 
 impl Source {
-    /// Appends the row of a record, or makes a dead letter of it (I7).
-    pub fn convert(&self, message: &BorrowedMessage<'_>, rows: &mut Vec<u8>) -> Result<Outcome, CodecError> {
-        let Err(error) = self.plan.write(message.payload(), rows) else { return Ok(Outcome::Row) };
-        let (topic, partition, offset) = (self.local_topic, message.partition(), message.offset());
-        metrics::counter!("tidewatch_sink_undecodable_total", "topic" => topic).increment(1);
-        if topic == DEAD_LETTERS {
-            // A letter about a letter would be read here again, and so on: it ends here, in the log.
-            tracing::error!(topic, partition, offset, %error, "a dead letter can't be stored; it stays in its topic only");
+    /// Appends the row of a record, or makes a dead letter of it (I7). A mark is neither: it only says that time has
+    /// passed (I4).
+    pub fn convert(&self, message: &impl Message, rows: &mut Vec<u8>) -> Result<Outcome, CodecError> {
+        if is_mark(message) {
             return Ok(Outcome::Nothing);
         }
-        tracing::warn!(topic, partition, offset, %error, "a record can't be stored; it goes to {DEAD_LETTERS}");
+        let Err(error) = self.plan.write(message, rows) else { return Ok(Outcome::Row) };
+        let (topic, partition, offset) = (self.local_topic, message.partition(), message.offset());
+        metrics::counter!("tidewatch_sink_undecodable_total", "topic" => topic).increment(1);
+        match error {
+            // The worker can't read it either, and letters it: a second letter would say the same.
+            RowError::Codec(error) if self.is_family => {
+                tracing::warn!(topic, partition, offset, %error, "a record can't be read; its worker keeps it as a dead letter");
+                Ok(Outcome::Nothing)
+            }
+            error => Ok(self
+                .letter(message, "undecodable", &error.to_string())?
+                .map_or(Outcome::Nothing, Outcome::Letter)),
+        }
+    }
+
+    /// The dead letter of a record that can't be stored; `None` of one that is a letter itself.
+    ///
+    /// It names no tenant, so that in the table it stands beside what the worker says of the same record and its tenant,
+    /// and not in its place.
+    pub fn letter(
+        &self,
+        message: &impl Message,
+        reason: &str,
+        why: &str,
+    ) -> Result<Option<Letter>, CodecError> {
+        let (topic, partition, offset) = (self.local_topic, message.partition(), message.offset());
+        if topic == DEAD_LETTERS {
+            // A letter about a letter would be read here again, and so on: it ends here, in the log.
+            tracing::error!(
+                topic,
+                partition,
+                offset,
+                why,
+                "a dead letter can't be stored; it stays in its topic only"
+            );
+            return Ok(None);
+        }
+        tracing::warn!(topic, partition, offset, why, "a record can't be stored; it goes to {DEAD_LETTERS}");
         let value = message.payload();
         let kept = value.filter(|value| value.len() <= KEPT);
         let letter = DeadLetter {
@@ -108,15 +150,15 @@ impl Source {
             append_time: message.timestamp().to_millis().unwrap_or_default(),
             tenant: None,
             event_id: None,
-            reason: "undecodable".to_owned(),
+            reason: reason.to_owned(),
             message: match (value, kept) {
-                (Some(value), None) => format!("{error} (its value of {} bytes is left out)", value.len()),
-                _ => error.to_string(),
+                (Some(value), None) => format!("{why} (its value of {} bytes is left out)", value.len()),
+                _ => why.to_owned(),
             },
             record_key: message.key().map(<[u8]>::to_vec),
             record_value: kept.map(<[u8]>::to_vec),
         };
         let value = self.letters.encode(&letter)?;
-        Ok(Outcome::Letter(Letter { key: letter.record_key, value }))
+        Ok(Some(Letter { key: letter.record_key, value }))
     }
 }

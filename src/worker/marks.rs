@@ -30,6 +30,11 @@ pub(super) fn settings_version<M: Message>(message: &M) -> Option<Result<i64, St
     )
 }
 
+/// Whether a record is a mark, whatever it holds: no data, for any reader.
+pub fn is_mark<M: Message>(message: &M) -> bool {
+    settings_version(message).is_some()
+}
+
 /// Appends marks when a timer is due in silence. They go through a producer of their own: inside the
 /// worker's transaction they would hold back their own input.
 pub(super) struct Marks {

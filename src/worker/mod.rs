@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::WorkerError;
 pub use family::{Decode, Family, OutputRow, civic};
 use marks::Marks;
+pub(crate) use marks::is_mark;
 use partitions::Partitions;
 use rebalance::{Change, RebalanceQueue};
 use report::Reporter;

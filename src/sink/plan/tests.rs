@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
 
 use apache_avro::writer::datum::GenericDatumWriter;
+use rdkafka::Timestamp;
+use rdkafka::message::OwnedMessage;
 use uuid::Uuid;
 
 use super::*;
+use crate::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged};
 use crate::event::derived::{Evidence, Incident, RecordReference, RowMeta, Severity};
 
 fn columns(columns: &[(&str, &str, &str)]) -> Vec<TableColumn> {
@@ -48,10 +51,15 @@ fn incident() -> Incident {
     }
 }
 
+/// A record at `t/2/300`, appended at 7.
+fn record(value: Option<Vec<u8>>) -> OwnedMessage {
+    OwnedMessage::new(value, Some(b"t/a".to_vec()), "t".into(), Timestamp::LogAppendTime(7), 2, 300, None)
+}
+
 fn row(plan: &Plan, incident: &Incident) -> Result<Vec<u8>, RowError> {
     let mut rows = b"before".to_vec();
     let value = codec::newest("incidents").unwrap().encode(incident).unwrap();
-    let written = plan.write(Some(&value), &mut rows);
+    let written = plan.write(&record(Some(value)), &mut rows);
     assert!(rows.starts_with(b"before"));
     assert!(written.is_ok() || rows == b"before");
     written.map(|()| rows[6..].to_vec())
@@ -111,7 +119,7 @@ fn values_of_other_subjects_are_refused() {
         Plan::new(codec::newest("sla-metrics").unwrap(), "t", &columns(&[("area", "String", "")])).unwrap();
     let error = row(&other, &incident()).unwrap_err();
     assert!(matches!(error, RowError::Codec(CodecError::WrongSubject { .. })), "{error}");
-    assert!(matches!(other.write(None, &mut vec![]), Err(RowError::Codec(CodecError::Missing))));
+    assert!(matches!(other.write(&record(None), &mut vec![]), Err(RowError::Codec(CodecError::Missing))));
 }
 
 /// What was written before a field was added has the field's default.
@@ -130,6 +138,58 @@ fn values_of_an_older_schema_are_read_as_the_newest() {
     let writer = GenericDatumWriter::builder(old.schema).human_readable(true).build().unwrap();
     writer.write_value(&mut bytes, Value::Record(fields)).unwrap();
     let mut rows = Vec::new();
-    plan.write(Some(&bytes), &mut rows).unwrap();
+    plan.write(&record(Some(bytes)), &mut rows).unwrap();
     assert_eq!(rows, b"\x0asla_breach\x00\x01");
+}
+
+#[test]
+fn a_record_has_columns_of_its_own_and_a_union_has_two() {
+    let table = [
+        ("log_partition", "UInt8", ""),
+        ("log_offset", "UInt16", ""),
+        ("log_append_time", "DateTime64(3, 'UTC')", ""),
+        ("log_key", "Nullable(String)", ""),
+        ("event_id", "String", ""),
+        ("body_kind", "LowCardinality(String)", ""),
+        ("body", "String", ""),
+    ];
+    let plan = Plan::new(codec::newest("civic").unwrap(), "t", &columns(&table)).unwrap();
+    let body = Body::IssueStatusChanged(IssueStatusChanged {
+        issue_id: Uuid::from_u128(5),
+        status: IssueStatus::InProgress,
+    });
+    let event = CivicEvent { tenant: "t".into(), event_id: "e".into(), occurred_at: 3, body };
+    let value = codec::newest("civic").unwrap().encode(&event).unwrap();
+    let mut row = Vec::new();
+    plan.write(&record(Some(value)), &mut row).unwrap();
+    let mut expected = b"\x02\x2c\x01\x07\0\0\0\0\0\0\0\0\x03t/a\x01e\x12IssueStatusChanged".to_vec();
+    let json = br#"{"issue_id":"00000000-0000-0000-0000-000000000005","status":"in_progress"}"#;
+    expected.push(json.len() as u8);
+    expected.extend_from_slice(json);
+    assert_eq!(row, expected);
+
+    let error = |column| {
+        let columns = columns(&[column]);
+        Plan::new(codec::newest("civic").unwrap(), "t", &columns)
+            .err()
+            .expect("a plan that fails")
+            .to_string()
+    };
+    // A key may be missing, and only a union of records has kinds.
+    assert!(error(("log_key", "String", "")).contains("log_key String can't hold"));
+    assert!(error(("tenant_kind", "String", "")).contains("tenant_kind String can't hold"));
+    assert!(error(("body", "UUID", "")).contains("body UUID can't hold"));
+}
+
+/// What is a record's own goes before a field of that name: none may have it.
+#[test]
+fn no_field_is_named_like_a_part_of_the_record() {
+    for schema in codec::schemas().values() {
+        let Schema::Record(record) = schema.schema else { panic!("{} is no record", schema.subject) };
+        assert!(
+            record.fields.iter().all(|field| RecordPart::named(&field.name).is_none()),
+            "{}",
+            schema.subject
+        );
+    }
 }
