@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -116,9 +117,10 @@ pub async fn start(
             Role::Serve => {
                 let serve = Serve::new(config, &log, shutdown.clone());
                 router = router.merge(serve.router());
-                let (tail, tables) = (serve.follow(health.part("tail")), serve.watch_tables());
-                parts.push(part("tail", tokio::task::spawn_blocking(move || Ok(tail()))));
-                parts.push(part("tables", tokio::task::spawn_blocking(move || Ok(tables()))));
+                let tail = serve.follow(health.part("tail"));
+                let tables = serve.watch_tables(health.part("tables"));
+                parts.push(part("tail", tokio::task::spawn_blocking(tail).map(|ended| ended.map(Ok))));
+                parts.push(part("tables", tokio::task::spawn_blocking(tables).map(|ended| ended.map(Ok))));
                 let watch = serve.watch_store(health.part("serve"));
                 parts.push(part("serve", tokio::spawn(watch.map(Ok))));
             }
@@ -139,7 +141,10 @@ pub async fn start(
 }
 
 /// A part whose panic is an error like any other.
-fn part(name: &'static str, task: tokio::task::JoinHandle<Result<(), RoleError>>) -> Part {
+fn part(
+    name: &'static str,
+    task: impl Future<Output = Result<Result<(), RoleError>, JoinError>> + Send + 'static,
+) -> Part {
     Box::pin(async move {
         let ended = task
             .await

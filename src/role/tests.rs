@@ -22,8 +22,10 @@ fn router() -> Router {
         config.api_keys.push(serde_json::from_value(key).unwrap());
     }
     let health = Health::default();
-    let ingest = Ingest::start(&config, &Log::new(&config.kafka), health.part("ingest")).unwrap();
-    let router = openapi::router().merge(ingest.router()).merge(serve::router(&config));
+    let log = Log::new(&config.kafka);
+    let ingest = Ingest::start(&config, &log, health.part("ingest")).unwrap();
+    let serve = Serve::new(&config, &log, CancellationToken::new());
+    let router = openapi::router().merge(ingest.router()).merge(serve.router());
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     openapi::with_document(router.merge(health.router(metrics)))
 }

@@ -44,6 +44,9 @@ struct Inner {
     watcher: OnceLock<Thread>,
 }
 
+/// What is told to one who listens.
+pub type Events = broadcast::Receiver<Arc<Event>>;
+
 /// Those who listen to incidents. One lock for both: between what was told and what will be told nothing gets lost.
 struct Listeners {
     events: broadcast::Sender<Arc<Event>>,
@@ -157,7 +160,7 @@ impl Live {
 
     /// Listens to what is told from now on; and what was told before, as the offset in each partition behind it. `None`
     /// as long as this node does not follow the log yet.
-    pub fn listen(&self) -> Option<(broadcast::Receiver<Arc<Event>>, BTreeMap<i32, i64>)> {
+    pub fn listen(&self) -> Option<(Events, BTreeMap<i32, i64>)> {
         let partitions = 0..topics::named(INCIDENTS)?.partitions;
         let listeners = self.listeners();
         let receiver = listeners.events.subscribe();

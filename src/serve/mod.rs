@@ -114,9 +114,9 @@ impl Serve {
     }
 
     /// Looks how far the tables have come, until the shutdown: blocks its thread.
-    pub fn watch_tables(&self) -> impl FnOnce() + use<> {
+    pub fn watch_tables(&self, readiness: Readiness) -> impl FnOnce() + use<> {
         let (log, live, shutdown) = (self.log.clone(), self.live.clone(), self.shutdown.clone());
-        move || tables::watch(&log, &live, &shutdown)
+        move || tables::watch(&log, &live, &readiness, &shutdown)
     }
 
     /// The routes of the read API.

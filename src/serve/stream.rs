@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::incidents::{FilterParameters, IncidentAnswer, IncidentFilter};
-use super::live::{INCIDENTS, Live};
+use super::live::{Events, INCIDENTS, Live};
 use super::parameters::Parameters;
 use super::rows::Place;
 use crate::codec;
@@ -198,12 +198,7 @@ struct Listener {
 struct Ended;
 
 impl Listener {
-    async fn run(
-        mut self,
-        streams: Streams,
-        mut receiver: tokio::sync::broadcast::Receiver<Arc<Event>>,
-        told: BTreeMap<i32, i64>,
-    ) {
+    async fn run(mut self, streams: Streams, mut receiver: Events, told: BTreeMap<i32, i64>) {
         // First where it stands: a client that loses the connection before the first event can come back.
         if self.next == told {
             if self.stand().await.is_err() {

@@ -9,6 +9,7 @@ use rdkafka::topic_partition_list::Offset;
 use tokio_util::sync::CancellationToken;
 
 use super::live::{Live, TOPICS};
+use crate::http::Readiness;
 use crate::log::lag::Quiet;
 use crate::log::{Log, topics};
 use crate::sink;
@@ -21,20 +22,19 @@ const REQUEST: Duration = Duration::from_secs(5);
 /// Rest before Kafka is asked again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Looks until `shutdown`, on a thread of its own.
-pub fn watch(log: &Log, live: &Live, shutdown: &CancellationToken) {
+/// Looks until `shutdown`, on a thread of its own. `readiness` is true while Kafka answers.
+pub fn watch(log: &Log, live: &Live, readiness: &Readiness, shutdown: &CancellationToken) {
     live.watched_by(std::thread::current());
     while !shutdown.is_cancelled() {
-        let failed = look_on(log, live, shutdown);
-        if let Err(error) = failed {
+        if let Err(error) = look_on(log, live, readiness, shutdown) {
             live.log_answers(false);
-            tracing::warn!(%error, "can't see how far the tables have come; it is tried again");
+            readiness.set(false, format!("can't see how far the tables have come: {error}"));
             std::thread::park_timeout(RETRY);
         }
     }
 }
 
-fn look_on(log: &Log, live: &Live, shutdown: &CancellationToken) -> KafkaResult<()> {
+fn look_on(log: &Log, live: &Live, readiness: &Readiness, shutdown: &CancellationToken) -> KafkaResult<()> {
     let consumer: BaseConsumer<Quiet> = log.consumer(sink::GROUP).create_with_context(Quiet)?;
     let mut wanted = TopicPartitionList::new();
     for topic in topics::all().iter().filter(|topic| TOPICS.contains(&topic.name.as_str())) {
@@ -43,6 +43,7 @@ fn look_on(log: &Log, live: &Live, shutdown: &CancellationToken) -> KafkaResult<
     while !shutdown.is_cancelled() {
         let committed = consumer.committed_offsets(wanted.clone(), REQUEST)?;
         live.log_answers(true);
+        readiness.set(true, "sees how far the tables have come");
         live.change(|positions| {
             for element in committed.elements() {
                 if let Offset::Offset(offset) = element.offset() {

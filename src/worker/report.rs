@@ -24,12 +24,17 @@ pub(super) fn ends_of_topics(log: &Log) -> Result<BTreeMap<(String, i32), i64>, 
     let mut settings = log.consumer("ends");
     settings.set("isolation.level", "read_uncommitted");
     let client: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(failed())?;
+    let metadata = client.fetch_metadata(None, COORDINATOR).map_err(failed())?;
+    let is_ours = |name: &str| {
+        let topic = topics::all().iter().find(|topic| log.name(&topic.name) == name);
+        topic.is_some_and(|topic| topic.owner == "process" && is_of_rows(&topic.name))
+    };
     let mut ends = BTreeMap::new();
-    for topic in topics::all().iter().filter(|topic| topic.owner == "process" && is_of_rows(&topic.name)) {
-        let name = log.name(&topic.name);
-        for partition in 0..topic.partitions {
-            let (_, end) = client.fetch_watermarks(&name, partition, COORDINATOR).map_err(failed())?;
-            ends.insert((name.clone(), partition), end);
+    for topic in metadata.topics().iter().filter(|topic| is_ours(topic.name())) {
+        for partition in topic.partitions() {
+            let (name, partition) = (topic.name(), partition.id());
+            let (_, end) = client.fetch_watermarks(name, partition, COORDINATOR).map_err(failed())?;
+            ends.insert((name.to_owned(), partition), end);
         }
     }
     Ok(ends)

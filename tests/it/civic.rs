@@ -44,7 +44,7 @@ async fn i3_a_breach_fires_in_silence_and_is_corrected() {
     let breach = eventually("the breach", async || incident(&all, &issue).await).await;
     insta::assert_json_snapshot!("incident", breach, {
         ".id" => "[id]", ".version" => "[version]", ".subject" => "[issue]", ".started_at" => "[due]",
-        ".settings_version" => "[settings]", ".evidence_first[0].offset" => "[offset]", ".evidence_first[0].event_id" => "[event]",
+        ".settings_version" => "[settings]", ".first_arrival" => "[arrival]", ".evidence_first[0].offset" => "[offset]", ".evidence_first[0].event_id" => "[event]",
     });
     assert_eq!(
         breach["started_at"].as_str().unwrap().parse::<Timestamp>().unwrap().as_millisecond(),
@@ -133,7 +133,7 @@ async fn i7_repeats_are_recognised_by_their_event_ids() {
     assert_eq!(issues[0], issues[1]);
     system.caught_up().await;
     let (_, sla) = all.get(KEY, "/v1/sla?by=department").await;
-    insta::assert_json_snapshot!("sla_by_department", sla);
+    insta::assert_json_snapshot!("sla_by_department", sla, { ".as_of" => "[position]" });
     assert_eq!(expected::committed(&system, "sla-metrics").into_values().flatten().count(), 1);
     let metrics = reqwest::get(format!("{}/metrics", all.url)).await.unwrap().text().await.unwrap();
     for line in ["outcome=\"folded\"} 2", "outcome=\"duplicate\"} 2"] {
@@ -160,7 +160,7 @@ async fn pages_are_whole() {
         assert_eq!(page["total"], 25);
         for incident in page["incidents"].as_array().unwrap() {
             ids.push(incident["id"].as_str().unwrap().to_owned());
-            times.push(incident["started_at"].as_str().unwrap().to_owned());
+            times.push(incident["first_arrival"].as_str().unwrap().to_owned());
         }
         let Some(next) = page["next_cursor"].as_str() else { break };
         cursor = format!("&cursor={next}");

@@ -12,6 +12,7 @@ mod expected;
 mod explain;
 mod input;
 mod letters;
+mod live;
 mod load;
 mod odd;
 mod operation;
