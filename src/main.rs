@@ -39,7 +39,7 @@ enum Command {
     /// All roles in one process.
     All(WorkerSettings),
     /// Creates the topics and the tables, or brings them up to date.
-    Migrate(Settings),
+    Migrate(Migration),
     /// What is set of a family's operators: get, set, diff.
     Settings(Tool<settings::tool::Options>),
     /// Folds the past under other settings, beside the running system, and prints what they would change.
@@ -90,6 +90,15 @@ struct Settings {
 }
 
 #[derive(Args)]
+struct Migration {
+    #[command(flatten)]
+    settings: Settings,
+    /// Prints what the tables mean instead, as Markdown, from the comments of the database.
+    #[arg(long)]
+    describe: bool,
+}
+
+#[derive(Args)]
 struct WorkerSettings {
     #[command(flatten)]
     settings: Settings,
@@ -132,7 +141,7 @@ fn main() -> ExitCode {
             .load()
             .and_then(|config| in_runtime(async { Ok(explain::tool::run(&tool.options, &config).await?) })),
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
-        Command::Migrate(settings) => in_runtime(migrate(settings)),
+        Command::Migrate(migration) => in_runtime(migrate(migration)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
         Command::Process(settings) => in_runtime(roles(settings.into_settings(), &[Role::Process])),
         Command::Sink(settings) => in_runtime(roles(settings, &[Role::Sink])),
@@ -171,9 +180,13 @@ async fn roles(settings: Settings, roles: &[Role]) -> Result<(), Failure> {
     Ok(running.wait().await?)
 }
 
-async fn migrate(settings: Settings) -> Result<(), Failure> {
+async fn migrate(migration: Migration) -> Result<(), Failure> {
     telemetry::start("info")?;
-    let config = settings.load()?;
+    let config = migration.settings.load()?;
+    if migration.describe {
+        print!("{}", sink::describe(&config.clickhouse).await?);
+        return Ok(());
+    }
     let log = Log::new(&config.kafka);
     topics::create(&log).await?;
     tokio::task::block_in_place(|| settings::create(&log))?;

@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS completeness
     partition         Int32                  COMMENT 'Its partition',
     operator          LowCardinality(String) COMMENT 'Which operator folds it',
     offset            Int64                  COMMENT 'The next offset to be folded: everything before it has been' CODEC(Delta, ZSTD(1)),
-    clock             DateTime64(3, 'UTC')   COMMENT 'How far the partition''s time has come: the highest append time folded' CODEC(Delta, ZSTD(1)),
+    clock             DateTime64(3, 'UTC')   COMMENT 'How far the partition''s time has come: the highest append time folded; the year 0: nothing yet' CODEC(Delta, ZSTD(1)),
     settings_version  Int64                  COMMENT 'Settings in force: an offset of the topic settings' CODEC(ZSTD(1)),
     outputs           Array(Tuple(topic LowCardinality(String), partition Int32, offset Int64)) COMMENT 'Where what the worker wrote since it took the partition over ends in the derived topics' CODEC(ZSTD(1)),
     log_offset        Int64                  COMMENT 'Where this is said: offset in the topic progress; orders the versions of the row' CODEC(Delta, ZSTD(1)),

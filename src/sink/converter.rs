@@ -12,6 +12,10 @@ use uuid::Uuid;
 use super::types::ColumnType;
 use crate::codec::json::Json;
 
+/// The first and the last second of ClickHouse's calendar: of the years 0 and 9999. What lies beyond (the clock of a partition that
+/// holds nothing yet) is moved there: ClickHouse would take it, and show a time of its own choosing.
+const CALENDAR: [i64; 2] = [-62_167_219_200, 253_402_300_799];
+
 /// How values of an Avro type are written to a column.
 #[derive(Debug, PartialEq)]
 pub enum Converter {
@@ -21,7 +25,12 @@ pub enum Converter {
     Uuid,
     /// `boolean`, as `Bool` or `UInt8`.
     Boolean,
-    /// `int`, `long` or a timestamp, as an integer of so many bytes or as the ticks of a `DateTime64`.
+    /// A timestamp, as the ticks of a `DateTime64`: so many a second.
+    Time {
+        /// Ticks a second.
+        ticks: i64,
+    },
+    /// `int`, `long` or a timestamp, as an integer of so many bytes.
     Integer {
         /// Width in bytes.
         bytes: usize,
@@ -104,10 +113,12 @@ impl Converter {
                 | Schema::TimestampNanos,
                 &ColumnType::Integer { bytes, signed },
             ) => Self::Integer { bytes, signed },
-            (Schema::TimestampMillis, ColumnType::DateTime64 { digits: 3 })
-            | (Schema::TimestampMicros, ColumnType::DateTime64 { digits: 6 })
-            | (Schema::TimestampNanos, ColumnType::DateTime64 { digits: 9 }) => {
-                Self::Integer { bytes: 8, signed: true }
+            (Schema::TimestampMillis, ColumnType::DateTime64 { digits: 3 }) => Self::Time { ticks: 1_000 },
+            (Schema::TimestampMicros, ColumnType::DateTime64 { digits: 6 }) => {
+                Self::Time { ticks: 1_000_000 }
+            }
+            (Schema::TimestampNanos, ColumnType::DateTime64 { digits: 9 }) => {
+                Self::Time { ticks: 1_000_000_000 }
             }
             (Schema::Float, ColumnType::Float32) => Self::Float32,
             (Schema::Float | Schema::Double, ColumnType::Float64) => Self::Float64,
@@ -173,6 +184,13 @@ impl Converter {
                 | Value::TimestampMicros(value)
                 | Value::TimestampNanos(value),
             ) => write_integer(*value, bytes, signed, row)?,
+            (
+                Self::Time { ticks },
+                Value::TimestampMillis(value) | Value::TimestampMicros(value) | Value::TimestampNanos(value),
+            ) => {
+                let [first, last] = CALENDAR.map(|second| second.saturating_mul(*ticks));
+                row.extend_from_slice(&value.clamp(&first, &last).to_le_bytes());
+            }
             (Self::Float32, Value::Float(value)) => row.extend_from_slice(&value.to_le_bytes()),
             (Self::Float64, Value::Float(value)) => row.extend_from_slice(&f64::from(*value).to_le_bytes()),
             (Self::Float64, Value::Double(value)) => row.extend_from_slice(&value.to_le_bytes()),

@@ -3,7 +3,11 @@
 //! A file is `NNNN_name.sql`. It holds statements, each closed by a line that ends in `;`, and comments on lines of
 //! their own that begin with `--`. A file is recorded once all of it is applied, so after a crash it runs
 //! again from its beginning: every statement has to bear that (`IF NOT EXISTS`, `CREATE OR REPLACE VIEW`). A
-//! file that was applied never changes; what comes after is a new file.
+//! file that was applied never changes; what comes after is a new file. Of several programs that migrate at once, one does
+//! and the others [wait](lock).
+
+mod describe;
+mod lock;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -13,6 +17,8 @@ use include_dir::{Dir, include_dir};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::describe::describe;
+use self::lock::Lock;
 use crate::config::ClickHouseConfig;
 use crate::store;
 
@@ -81,6 +87,27 @@ pub enum MigrateError {
         /// Checksum of the file.
         found: String,
     },
+    /// Another one took this one for dead.
+    #[error(
+        "{holder} was silent for so long that another one migrates database {database} now, \
+         before schemas/clickhouse/{file} was applied; run it again"
+    )]
+    TakenOver {
+        /// What took over from here.
+        holder: String,
+        /// The file that was next.
+        file: &'static str,
+        /// The database.
+        database: String,
+    },
+    /// There is nothing to describe.
+    #[error("database {database} at {url} has no tables; run `tidewatch migrate` first")]
+    Empty {
+        /// The database.
+        database: String,
+        /// Its endpoint.
+        url: String,
+    },
     /// A file is new, but a later one was applied already.
     #[error(
         "schemas/clickhouse/{file} was never applied to database {database}, which is at {newest} already: \
@@ -123,16 +150,42 @@ pub async fn migrate(config: &ClickHouseConfig) -> Result<Vec<Applied>, MigrateE
     store::server(config).query_raw(&create).execute().await.map_err(failed("ensure the existence"))?;
     let client = store::client(config);
     client.query_raw(RECORDS).execute().await.map_err(failed("create the table migrations"))?;
-    let records: Vec<Record> = client
-        .query("SELECT ?fields FROM migrations FINAL")
-        .fetch_all()
-        .await
-        .map_err(failed("read the table migrations"))?;
-    let checksums = records.into_iter().map(|record| (record.number, record.checksum)).collect();
+    if pending(&MIGRATIONS, &recorded(&client).await.map_err(failed(READ))?, &config.database)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lock = Lock::acquire(&client).await.map_err(failed("lock the migration"))?;
+    let applied = apply_pending(&client, config, &lock).await;
+    let released = lock.release().await.map_err(failed("unlock the migration"));
+    // What went wrong first is what is to be told.
+    applied.and_then(|applied| released.map(|()| applied))
+}
+
+const READ: &str = "read the table migrations";
+
+async fn recorded(client: &Client) -> Result<BTreeMap<u32, String>, clickhouse::error::Error> {
+    let records: Vec<Record> = client.query("SELECT ?fields FROM migrations FINAL").fetch_all().await?;
+    Ok(records.into_iter().map(|record| (record.number, record.checksum)).collect())
+}
+
+async fn apply_pending(
+    client: &Client,
+    config: &ClickHouseConfig,
+    lock: &Lock,
+) -> Result<Vec<Applied>, MigrateError> {
+    let failed = |what: &str| {
+        let what = format!("{what} of database {}", config.database);
+        move |source| MigrateError::ClickHouse { what, url: config.url.clone(), source }
+    };
+    // What was pending before may have been applied by the one that held the lock.
+    let checksums = recorded(client).await.map_err(failed(READ))?;
     let mut applied = Vec::new();
     for migration in pending(&MIGRATIONS, &checksums, &config.database)? {
-        apply(&client, migration).await?;
-        record(&client, migration).await.map_err(failed("write the table migrations"))?;
+        if !lock.is_held().await.map_err(failed("look at the lock of the migration"))? {
+            let (holder, file) = (lock.holder().to_owned(), migration.name);
+            return Err(MigrateError::TakenOver { holder, file, database: config.database.clone() });
+        }
+        apply(client, migration).await?;
+        record(client, migration).await.map_err(failed("write the table migrations"))?;
         tracing::info!(file = migration.name, database = config.database, "migration applied");
         applied.push(Applied {
             number: migration.number,

@@ -33,7 +33,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use error::SinkError;
-pub use migrate::{Applied, MigrateError, migrate};
+pub use migrate::{Applied, MigrateError, describe, migrate};
 pub use sources::Source;
 
 use batch::{Batch, Offsets, Partition};

@@ -19,5 +19,7 @@ mod operation;
 mod proxy;
 mod restore;
 mod settings;
+mod sink;
 mod system;
+mod tables;
 mod trial;

@@ -1,4 +1,4 @@
-//! A TCP proxy that can hold back what a client sends.
+//! A TCP proxy that can hold back what a client sends, lose what the server answers, and cut connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// A proxy before one server.
 pub struct Proxy {
@@ -18,6 +19,9 @@ pub struct Proxy {
 struct State {
     is_stalled: AtomicBool,
     held_back: AtomicUsize,
+    loses_answers: AtomicBool,
+    lost: AtomicUsize,
+    cut: Notify,
 }
 
 impl Proxy {
@@ -31,10 +35,19 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(&server).await else { continue };
-                let ((client_read, mut client_write), (mut server_read, server_write)) =
+                let ((client_read, client_write), (server_read, server_write)) =
                     (client.into_split(), server.into_split());
-                tokio::spawn(async move { tokio::io::copy(&mut server_read, &mut client_write).await });
-                tokio::spawn(forward(client_read, server_write, shared.clone()));
+                let state = shared.clone();
+                tokio::spawn(async move {
+                    // Each closes its half when it ends; a cut ends both at once.
+                    tokio::select! {
+                        ((), ()) = async { tokio::join!(
+                            answer(server_read, client_write, &state),
+                            forward(client_read, server_write, &state),
+                        ) } => {}
+                        () = state.cut.notified() => {}
+                    }
+                });
             }
         });
         Self { url, state }
@@ -50,13 +63,29 @@ impl Proxy {
     pub fn held_back(&self) -> usize {
         self.state.held_back.load(Ordering::SeqCst)
     }
+
+    /// From now on the connection ends where an answer should come, or answers pass again.
+    pub fn lose_answers(&self, loses_answers: bool) {
+        self.state.lost.store(0, Ordering::SeqCst);
+        self.state.loses_answers.store(loses_answers, Ordering::SeqCst);
+    }
+
+    /// Answers lost since the last change.
+    pub fn lost(&self) -> usize {
+        self.state.lost.load(Ordering::SeqCst)
+    }
+
+    /// Ends every connection, in the middle of whatever it carries.
+    pub fn cut(&self) {
+        self.state.cut.notify_waiters();
+    }
 }
 
 /// Passes on what the client sends. What comes while stalled is never passed on: that connection is lost.
 async fn forward(
     mut client: tokio::net::tcp::OwnedReadHalf,
     mut server: tokio::net::tcp::OwnedWriteHalf,
-    state: Arc<State>,
+    state: &State,
 ) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(length @ 1..) = client.read(&mut buffer).await {
@@ -71,4 +100,22 @@ async fn forward(
         }
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), server.shutdown()).await;
+}
+
+/// Passes on what the server answers.
+async fn answer(
+    mut server: tokio::net::tcp::OwnedReadHalf,
+    mut client: tokio::net::tcp::OwnedWriteHalf,
+    state: &State,
+) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = server.read(&mut buffer).await {
+        if state.loses_answers.load(Ordering::SeqCst) {
+            state.lost.fetch_add(1, Ordering::SeqCst);
+            return;
+        }
+        if client.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
 }

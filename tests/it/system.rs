@@ -16,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::topic_partition_list::Offset;
-use tidewatch::config::Config;
+use tidewatch::config::{ClickHouseConfig, Config};
 use tidewatch::log::{Log, lag, topics};
 use tidewatch::settings::{self, FamilyKind};
 use tidewatch::{sink, worker};
@@ -70,11 +70,19 @@ impl System {
 
     /// A system on a Kafka of the test's own.
     pub async fn on(kafka: &str, settings: &str) -> Self {
+        Self::with(kafka, stack().clickhouse().unwrap(), settings).await
+    }
+
+    /// A system on a ClickHouse of the test's own.
+    pub async fn on_clickhouse(clickhouse: &str, settings: &str) -> Self {
+        Self::with(stack().kafka().unwrap(), clickhouse, settings).await
+    }
+
+    async fn with(kafka: &str, clickhouse: &str, settings: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let file = folder.path().join("tidewatch.toml");
-        let clickhouse = stack().clickhouse().unwrap();
         let text = format!(
             r#"
             kafka.brokers = "{kafka}"
@@ -139,15 +147,18 @@ impl System {
     /// has. Returns how many outputs there are.
     pub async fn start_until(&self, step: &str, settings: &[&str]) -> (Process, usize) {
         let (process, lines) = self.start_with("process", settings, &[("FAIL_POINT", step)]);
-        let wait = move || {
-            lines.lines().map_while(Result::ok).find_map(|line| {
-                let outputs = line.strip_prefix("fail point ")?.split_once(" with ")?.1;
-                outputs.strip_suffix(" outputs")?.parse().ok()
-            })
-        };
-        let outputs = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(wait)).await;
-        let outputs = outputs.unwrap_or_else(|_| panic!("waited in vain for the step {step}"));
-        (process, outputs.unwrap().expect("the worker reaches the step"))
+        let outputs = told(step, lines, move |line| {
+            let outputs = line.strip_prefix("fail point ")?.split_once(" with ")?.1;
+            outputs.strip_suffix(" outputs")?.parse().ok()
+        });
+        (process, outputs.await)
+    }
+
+    /// Starts a sink that stops for good at a step of a batch, and waits until it has.
+    pub async fn start_sink_until(&self, step: &str, settings: &[&str]) -> Process {
+        let (process, lines) = self.start_with("sink", settings, &[("FAIL_POINT", step)]);
+        told(step, lines, |line| line.strip_prefix("fail point ").map(drop)).await;
+        process
     }
 
     fn start_with(
@@ -180,6 +191,11 @@ impl System {
     /// Waits until the workers have folded and the sink has written all that is in the log.
     pub async fn caught_up(&self) {
         self.folded().await;
+        self.stored().await;
+    }
+
+    /// Waits until the sink has written all that is in the topics that have tables.
+    pub async fn stored(&self) {
         let log = self.log.clone();
         let wait = move || {
             for topic in topics::all().iter().filter(|topic| topic.table.is_some()) {
@@ -194,6 +210,22 @@ impl System {
         let log = self.log.clone();
         let wait = move || lag::wait_until_read(&log, &worker::group("civic"), "civic").unwrap();
         tokio::task::spawn_blocking(wait).await.unwrap();
+    }
+
+    /// What ClickHouse answers to a statement; times are RFC 3339 and numbers numbers.
+    pub async fn query(&self, statement: &str) -> String {
+        let ClickHouseConfig { url, database, .. } = &self.config.clickhouse;
+        let settings = [
+            ("database", database.as_str()),
+            ("date_time_output_format", "iso"),
+            ("output_format_json_quote_64bit_integers", "0"),
+        ];
+        let request = reqwest::Client::new().post(reqwest::Url::parse_with_params(url, settings).unwrap());
+        let response = request.body(statement.to_owned()).send().await.unwrap();
+        let is_success = response.status().is_success();
+        let text = response.text().await.unwrap();
+        assert!(is_success, "{statement}: {text}");
+        text
     }
 
     /// A topic as a plain consumer reads it: each partition's committed records in order.
@@ -270,6 +302,18 @@ impl System {
             .map(|partition| Ok((end(&committed, partition)?, end(&all, partition)?)))
             .collect()
     }
+}
+
+/// Waits until a process prints a line that says something of a step.
+async fn told<T: Send + 'static>(
+    step: &str,
+    lines: BufReader<ChildStdout>,
+    read: impl Fn(&str) -> Option<T> + Send + 'static,
+) -> T {
+    let wait = move || lines.lines().map_while(Result::ok).find_map(|line| read(&line));
+    let told = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(wait)).await;
+    let told = told.unwrap_or_else(|_| panic!("waited in vain for the step {step}"));
+    told.unwrap().expect("the process reaches the step")
 }
 
 /// How many partitions a topic has.

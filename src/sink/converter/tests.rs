@@ -36,6 +36,12 @@ fn values_are_written_as_clickhouse_documents() {
         bytes(TIME, "DateTime64(3, 'UTC')", &Value::TimestampMillis(-5)).unwrap(),
         (-5_i64).to_le_bytes()
     );
+    for (time, shown) in [(i64::MIN, -62_167_219_200_000), (i64::MAX, 253_402_300_799_000_i64)] {
+        assert_eq!(
+            bytes(TIME, "DateTime64(3, 'UTC')", &Value::TimestampMillis(time)).unwrap(),
+            shown.to_le_bytes()
+        );
+    }
     assert_eq!(bytes("\"double\"", "Float64", &Value::Double(1.5)).unwrap(), 1.5_f64.to_le_bytes());
     assert_eq!(bytes("\"float\"", "Float64", &Value::Float(1.5)).unwrap(), 1.5_f64.to_le_bytes());
     let uuid = Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
