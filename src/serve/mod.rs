@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod incidents;
 pub mod lists;
 pub mod live;
+pub mod page;
 pub mod parameters;
 pub mod positions;
 pub mod queries;
@@ -119,7 +120,7 @@ impl Serve {
         move || tables::watch(&log, &live, &shutdown)
     }
 
-    /// The routes of the read API.
+    /// The routes of the read API, and of the page.
     pub fn router(&self) -> Router {
         let Self { config, log, live, shutdown } = self;
         let shared = Shared {
@@ -133,7 +134,7 @@ impl Serve {
             sla: Lists::new("/v1/sla", sla::Compliance::bytes),
             streams: stream::Streams::new(log.clone(), shutdown.clone()),
         };
-        routes().with_state(shared)
+        routes().with_state(shared).merge(page::router())
     }
 }
 
