@@ -52,13 +52,13 @@ function history({ versions, versions_taken_before: cut }) {
   return [element("h4", {}, "Versions"), element("ol", { class: "versions" }, versions.map(version)), ...[older ?? []].flat()];
 }
 
-function version({ version, log, row, retracted, merged_into, evidence_count, settings_version, final }) {
+function version({ log, row, retracted, merged_into, evidence_count, settings_version, final }) {
   const state = retracted ? `retracted${merged_into ? `, merged into ${merged_into}` : ""}` : row?.ended_at ? "ended" : "holds";
   const notes = [state, `evidence ${number(evidence_count)}`, `settings ${settings_version}`, final ? "final" : null];
   return element("li", {},
     log ? time(log.append_time, { exact: true }) : "no longer on the log",
-    element("span", {}, notes.filter(Boolean).join(" · ")),
-    element("code", {}, String(version)));
+    log ? element("code", {}, `${log.partition}@${log.offset}`) : null,
+    element("span", {}, notes.filter(Boolean).join(" · ")));
 }
 
 function records({ evidence: { count, not_named: notNamed, records } }) {

@@ -38,16 +38,16 @@ export function clock(date) {
   return new Intl.DateTimeFormat("sv", { timeStyle: "medium" }).format(date);
 }
 
-/** A span of time in at most two units: "3 d 4 h". */
+const UNITS = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]];
+
+/** A span of time in at most two units, seconds only by themselves: "3 d 4 h", "5 min", "12 s". */
 export function span(milliseconds) {
   let seconds = Math.max(0, Math.round(milliseconds / 1000));
-  const parts = [];
-  for (const [unit, length] of [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]]) {
+  const first = Math.max(0, UNITS.findIndex(([, length]) => seconds >= length));
+  const parts = UNITS.slice(first, first === 2 ? 3 : first + 2).map(([unit, length]) => {
     const count = Math.floor(seconds / length);
     seconds %= length;
-    if (count > 0) parts.push(`${count} ${unit}`);
-    else if (parts.length > 0) break;
-    if (parts.length === 2) break;
-  }
-  return parts.join(" ") || "0 s";
+    return [count, unit];
+  });
+  return parts.filter(([count]) => count > 0).map((part) => part.join(" ")).join(" ") || "0 s";
 }
