@@ -4,6 +4,7 @@
 //! waits for conditions. An invariant is named by the test that proves it.
 
 mod backtest;
+mod browser;
 mod chaos;
 mod civic;
 mod crash;
@@ -15,6 +16,7 @@ mod letters;
 mod load;
 mod odd;
 mod operation;
+mod page;
 mod proxy;
 mod restore;
 mod settings;

@@ -5,6 +5,8 @@ import { element, number, time } from "./dom.js";
 
 /** What the row says already, or what only the evidence can say better. */
 const LEFT_OUT = new Set(["attributes", "title", "evidence_first", "evidence_last", "as_of", "stale"]);
+/** A time, as the API spells it. */
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 
 /** Loads an incident and its evidence, and shows them in `place`; `take` gets the incident, which may be a newer version. */
 export async function showDetail(place, id, { key, signal, take }) {
@@ -43,7 +45,7 @@ function facts(incident) {
 
 function fact([name, value]) {
   const text = value === null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value);
-  const shown = name.endsWith("_at") && value !== null ? time(text, { exact: true }) : text;
+  const shown = INSTANT.test(text) ? time(text, { exact: true }) : text;
   return element("div", {}, element("dt", {}, name.replaceAll("_", " ")), element("dd", {}, shown));
 }
 

@@ -50,7 +50,7 @@ export class Parser {
  * Follows a stream until `signal`, again and again from where it broke off. A refused key ends it with that [Refusal].
  *
  * - `connect(lastEventId, signal)` gives a response.
- * - `onOpen(isResumed)`: it is connected; only what follows the last id comes, if there was one.
+ * - `onOpen(isResumed)`: it is connected; unless it goes on behind the last event, some may have been missed.
  * - `onEvent(type, data)`: an event has come.
  * - `onBreak(problem)`: it is not connected any more, and will be tried again.
  */
@@ -80,6 +80,8 @@ export async function follow({ connect, onOpen, onEvent, onBreak, signal }) {
       else if (!attempt.signal.aborted) problem = new Refusal(`The connection broke off (${error.message}).`);
       else problem = new Refusal("The server has gone silent.");
       if (problem.isOfKey) throw problem;
+      // The server does not want the id: from the beginning, then.
+      if (problem.status === 422) lastEventId = "";
     } finally {
       watchdog.stop();
       attempt.abort();

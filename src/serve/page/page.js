@@ -57,11 +57,12 @@ function watch(key, signal) {
   const view = new View(incidents, { key, signal });
   const levelsChanged = watchLevels({ key, signal, onKey: refused });
 
+  /** Loads the list, after which nothing is left that may have been missed. */
   const load = async () => {
     try {
       const page = await ask("v1/incidents?limit=100", { key, signal });
       for (const incident of page.incidents) incidents.take(incident);
-      await settle(incidents, page.incidents.at(-1), { key, signal });
+      await settle(incidents, page, { key, signal });
       view.loaded(page);
     } catch (error) {
       if (signal.aborted) return;
@@ -69,6 +70,10 @@ function watch(key, signal) {
       view.problem(`${error.message} Trying again.`);
       setTimeout(() => signal.aborted || load(), Math.max(error.retryAfter, RETRY));
     }
+  };
+  const reload = () => {
+    incidents.doubt();
+    load();
   };
 
   follow({
@@ -79,27 +84,28 @@ function watch(key, signal) {
     },
     onOpen: (isResumed) => {
       connection("live", "Live");
+      levelsChanged();
       // The stream first, then the list: what happens between the two comes by the stream.
-      if (!isResumed) load();
+      if (!isResumed) reload();
     },
     onEvent: (type, data) => {
       if (type === "incident") view.learn(JSON.parse(data));
       else if (type === "retraction") view.retract(JSON.parse(data));
-      else if (type === "reset") {
-        incidents.doubt();
-        load();
-      }
+      else if (type === "reset") reload();
       levelsChanged();
     },
-    onBreak: (problem) => connection("broken", `Reconnecting: what is shown may be old. ${problem.message}`),
+    onBreak: (problem) => {
+      connection("broken", `Reconnecting: what is shown may be old. ${problem.message}`);
+      levelsChanged();
+    },
   }).catch(refused);
 }
 
 /** After a reset: what the new list does not have, though it should, is asked for one by one. */
-async function settle(incidents, oldest, options) {
+async function settle(incidents, { incidents: listed, next_cursor }, options) {
+  const listedSince = next_cursor === null ? -Infinity : Date.parse(listed.at(-1).started_at);
   for (const { id, started_at } of incidents.doubtful()) {
-    const isInList = oldest && Date.parse(started_at) >= Date.parse(oldest.started_at);
-    if (!isInList) incidents.forget(id);
+    if (Date.parse(started_at) < listedSince) incidents.forget(id);
     else await ask(`v1/incidents/${encodeURIComponent(id)}`, options).then(
       (incident) => incidents.take(incident),
       (error) => {
