@@ -195,6 +195,96 @@ async fn all_is_reached_by_keyboard_alone() {
     assert_eq!(tab.problems().len(), refusals, "{:?}", tab.problems());
 }
 
+/// Whatever way a stream is cut into pieces, and in whatever order the list and the stream tell of an incident, the page knows
+/// the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_pieces_and_order_make_no_difference_to_what_the_page_knows() {
+    let Some(mut tab) = Tab::new().await else { return };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, tidewatch::serve::page::router()).await });
+    tab.open(&url).await;
+    tab.until("document.querySelector('#door').checkVisibility()").await;
+
+    let events = tab.evaluate(PARSED_IN_PIECES).await;
+    let expected = json!([
+        ["message", "", "1"],
+        ["incident", "{\"a\": 1}", "1"],
+        ["retraction", "one\ntwo", "2"],
+        ["message", " x", "2"],
+    ]);
+    assert_eq!(events, json!([expected]), "the one outcome of all ways to cut it");
+    // The newest version holds: above 2^53, where numbers of JavaScript would be equal.
+    assert_eq!(tab.evaluate(LEARNED_IN_ALL_ORDERS).await, json!(["a:ended b:new"]));
+    assert_eq!(tab.evaluate(DOUBTED).await, json!([["old"], ["heard", "new"]]));
+    assert_eq!(tab.evaluate(BOUNDED).await, json!([200, "999", "800"]));
+    assert_eq!(tab.problems(), [] as [&str; 0]);
+}
+
+/// All ways to cut a stream in three: the distinct outcomes.
+const PARSED_IN_PIECES: &str = r#"import('/page/events.js').then(({ Parser }) => {
+    const text = ': hello\n\nid: 1\r\n\r\nevent: incident\rdata: {"a": 1}\r\revent:retraction\nid:2\ndata: one\ndata: two\nretry: 5\n\ndata:  x\r\n\r\nevent: unfinished\ndata: y\n';
+    const outcomes = new Set();
+    for (let one = 0; one <= text.length; one += 1) {
+        for (let two = one; two <= text.length; two += 1) {
+            const events = [];
+            const parser = new Parser((...event) => events.push(event));
+            for (const piece of [text.slice(0, one), text.slice(one, two), text.slice(two)]) parser.push(piece);
+            // A comment alone is an event without anything.
+            outcomes.add(JSON.stringify(events.filter((event) => event.join('') !== 'message')));
+        }
+    }
+    return [...outcomes].map((outcome) => JSON.parse(outcome));
+})"#;
+
+/// All orders of what is told of two incidents: the distinct outcomes.
+const LEARNED_IN_ALL_ORDERS: &str = r#"import('/page/incidents.js').then(({ Incidents }) => {
+    const incident = (id, version, title) =>
+        (incidents) => incidents.take({ id, version, title, started_at: '2026-01-01T00:00:00Z' });
+    const told = [
+        incident('a', '9007199254740993', 'ended'),
+        incident('a', '9007199254740992', 'begun'),
+        incident('b', '1', 'old'),
+        (incidents) => incidents.retract({ id: 'b', version: '2' }),
+        incident('b', '3', 'new'),
+        incident('c', '1', 'gone'),
+        (incidents) => incidents.retract({ id: 'c', version: '2' }),
+    ];
+    const orders = (rest) => rest.length === 0 ? [[]]
+        : rest.flatMap((first, index) => orders(rest.toSpliced(index, 1)).map((order) => [first, ...order]));
+    const outcome = (order) => {
+        const incidents = new Incidents();
+        for (const tell of order) tell(incidents);
+        return incidents.newest().map(({ id, title }) => `${id}:${title}`).sort().join(' ');
+    };
+    return [...new Set(orders(told).map(outcome))];
+})"#;
+
+/// What is doubted after what may have been missed, and what of it is known.
+const DOUBTED: &str = r#"import('/page/incidents.js').then(({ Incidents }) => {
+    const incidents = new Incidents();
+    const take = (id) => incidents.take({ id, version: '1', started_at: '2026-01-01T00:00:00Z' });
+    take('old');
+    take('heard');
+    incidents.doubt();
+    take('heard');
+    take('new');
+    const doubtful = incidents.doubtful().map(({ id }) => id);
+    incidents.forget('old');
+    return [doubtful, incidents.newest().map(({ id }) => id).sort()];
+})"#;
+
+/// How many rows are kept of a thousand, and which.
+const BOUNDED: &str = r#"import('/page/incidents.js').then(({ Incidents }) => {
+    const incidents = new Incidents();
+    for (let day = 0; day < 1000; day += 1) {
+        incidents.take({ id: String(day), version: '1', started_at: new Date(day * 86400000).toISOString() });
+    }
+    incidents.trim();
+    const rows = incidents.newest().map(({ id }) => id);
+    return [rows.length, rows[0], rows.at(-1)];
+})"#;
+
 /// Puts an incident of a rule that nobody knows on its topic, as an operator would.
 fn emit(system: &System, number: u64, severity: Severity, title: &str) {
     let producer: BaseProducer = system.log.producer().create().unwrap();
