@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod incidents;
 pub mod lists;
 pub mod live;
+pub mod page;
 pub mod parameters;
 pub mod positions;
 pub mod queries;
@@ -119,7 +120,7 @@ impl Serve {
         move || tables::watch(&log, &live, &readiness, &shutdown)
     }
 
-    /// The routes of the read API.
+    /// The routes of the read API, and of the page.
     pub fn router(&self) -> OpenApiRouter {
         let Self { config, log, live, shutdown } = self;
         let shared = Shared {
@@ -145,5 +146,6 @@ impl Serve {
             .routes(routes!(settings::history))
             .routes(routes!(settings::schema))
             .with_state(shared)
+            .merge(page::router().into())
     }
 }

@@ -4,6 +4,7 @@
 //! waits for conditions. An invariant is named by the test that proves it.
 
 mod backtest;
+mod browser;
 mod chaos;
 mod civic;
 mod crash;
@@ -16,6 +17,7 @@ mod live;
 mod load;
 mod odd;
 mod operation;
+mod page;
 mod proxy;
 mod restore;
 mod settings;

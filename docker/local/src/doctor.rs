@@ -136,7 +136,7 @@ fn check_package(package: &Package, cache: &Cache) -> Finding {
     let home = package.home(cache);
     if !home.exists() {
         return Finding::Spare(format!(
-            "{} is fetched at the first start, into {}",
+            "{} is fetched when it is first started, into {}",
             package.name,
             home.display()
         ));

@@ -33,7 +33,7 @@ pub struct LocalArgs {
     #[arg(long, value_name = "PORT")]
     clickhouse_port: Option<u16>,
     /// The parts to start
-    #[arg(long, value_delimiter = ',', default_values_t = PartName::ALL)]
+    #[arg(long, value_delimiter = ',', default_values_t = PartName::SERVERS)]
     parts: Vec<PartName>,
     /// Print the endpoints as one line of JSON
     #[arg(long)]
@@ -55,6 +55,9 @@ pub struct Serving {
     /// ClickHouse's URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clickhouse: Option<String>,
+    /// The URL of Chromium's DevTools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chromium: Option<String>,
     /// The data folder.
     pub data: PathBuf,
     /// The process of each part.
@@ -97,6 +100,7 @@ pub(crate) fn run(arguments: &LocalArgs) -> Result<ExitCode, Error> {
         let port = match part {
             PartName::Kafka => arguments.kafka_port,
             PartName::ClickHouse => arguments.clickhouse_port,
+            PartName::Chromium => None,
         };
         let (data, sender) = (ground.path().to_path_buf(), sender.clone());
         let order = Order { part, package, data, port, kept: ground.is_kept() };
@@ -105,7 +109,7 @@ pub(crate) fn run(arguments: &LocalArgs) -> Result<ExitCode, Error> {
     }
     let pids = BTreeMap::new();
     let data = ground.path().to_path_buf();
-    let mut serving = Serving { kafka: None, clickhouse: None, data, pids, started_in_ms: 0 };
+    let mut serving = Serving { kafka: None, clickhouse: None, chromium: None, data, pids, started_in_ms: 0 };
     while serving.pids.len() < parts.len() {
         match next(&events) {
             Event::Part(Report::Ready { part, endpoint, pid }) => serving.add(part, endpoint, pid),
@@ -183,6 +187,7 @@ impl Serving {
         let place = match part {
             PartName::Kafka => &mut self.kafka,
             PartName::ClickHouse => &mut self.clickhouse,
+            PartName::Chromium => &mut self.chromium,
         };
         *place = Some(endpoint);
     }
@@ -200,7 +205,8 @@ impl Serving {
     }
 
     fn lines(&self, arguments: &LocalArgs) -> String {
-        let endpoints = [("kafka", &self.kafka), ("clickhouse", &self.clickhouse)];
+        let endpoints =
+            [("kafka", &self.kafka), ("clickhouse", &self.clickhouse), ("chromium", &self.chromium)];
         let endpoints = endpoints.iter().filter_map(|(name, endpoint)| {
             let pid = self.pids.get(*name)?;
             Some(format!("{name:10} {}  (process {pid})\n", endpoint.as_deref()?))
@@ -225,6 +231,7 @@ mod tests {
         let mut serving = Serving {
             kafka: None,
             clickhouse: None,
+            chromium: None,
             data: "/data".into(),
             pids: BTreeMap::new(),
             started_in_ms: 3,

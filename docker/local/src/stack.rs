@@ -9,7 +9,7 @@ use crate::Error;
 use crate::local::Serving;
 use crate::parts::PartName;
 
-/// How a stack is started. The default: every part, free ports, temporary data.
+/// How a stack is started. The default: Kafka and ClickHouse, free ports, temporary data.
 #[derive(Debug, Clone)]
 pub struct StackOptions {
     /// Keeps the data in this folder.
@@ -24,7 +24,7 @@ pub struct StackOptions {
 
 impl Default for StackOptions {
     fn default() -> Self {
-        Self { data: None, kafka_port: None, clickhouse_port: None, parts: PartName::ALL.into() }
+        Self { data: None, kafka_port: None, clickhouse_port: None, parts: PartName::SERVERS.into() }
     }
 }
 
@@ -87,6 +87,11 @@ impl Stack {
     /// ClickHouse's URL; an error if the stack was started without ClickHouse.
     pub fn clickhouse(&self) -> Result<&str, Error> {
         self.serving.clickhouse.as_deref().ok_or(Error::NoSuchPart("clickhouse"))
+    }
+
+    /// The URL of Chromium's DevTools; an error if the stack was started without Chromium.
+    pub fn chromium(&self) -> Result<&str, Error> {
+        self.serving.chromium.as_deref().ok_or(Error::NoSuchPart("chromium"))
     }
 
     /// All that the stack told at its start: the data folder, each part's process, the duration.

@@ -132,7 +132,8 @@ impl Running {
         let log_start = output.metadata().map_err(Error::file("read", &log))?.len();
         let errors = output.try_clone().map_err(Error::file("open", &log))?;
         let mut command = process::bound(&launch.program);
-        command.args(&launch.arguments).current_dir(&data).stdout(output).stderr(errors);
+        command.args(&launch.arguments).envs(launch.environment.iter().map(|(name, value)| (name, value)));
+        command.current_dir(&data).stdout(output).stderr(errors);
         if launch.farewell == Farewell::EndOfInput {
             command.stdin(Stdio::piped());
         }

@@ -28,9 +28,12 @@ pub const JAVA: Tool = Tool {
 };
 /// Fetches Kafka.
 pub const MAVEN: Tool = Tool { program: "mvn", purpose: "to fetch Kafka", debian: "maven", fedora: "maven" };
-/// Fetches ClickHouse.
+/// Fetches ClickHouse and Chromium.
 pub const NPM: Tool =
     Tool { program: "npm", purpose: "to fetch ClickHouse", debian: "npm", fedora: "nodejs-npm" };
+/// Unpacks Chromium; npm runs on it.
+pub const NODE: Tool =
+    Tool { program: "node", purpose: "to unpack Chromium", debian: "nodejs", fedora: "nodejs" };
 /// Builds librdkafka.
 pub const COMPILER: Tool = Tool {
     program: "cc",

@@ -115,6 +115,21 @@ fn a_taken_port_is_named() {
     assert!(matches!(stack.kafka(), Err(Error::NoSuchPart("kafka"))));
 }
 
+/// The browser answers, is of the pinned version, and none of its processes outlives the stack.
+#[test]
+fn the_browser_serves_and_goes_with_the_stack() {
+    let stack = start(&StackOptions { parts: vec![PartName::Chromium], ..StackOptions::default() });
+    let mut stream = TcpStream::connect(stack.chromium().unwrap().strip_prefix("http://").unwrap()).unwrap();
+    write!(stream, "GET /json/version HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+    let browser =
+        BufReader::new(stream).lines().map(Result::unwrap).find(|line| line.contains("\"Browser\""));
+    assert!(browser.unwrap().contains("HeadlessChrome/153."));
+    let group = stack.part_pid(PartName::Chromium).unwrap();
+    assert!(living_of_group(group).len() > 1, "a browser is several processes");
+    drop(stack);
+    eventually("all its processes are gone", || living_of_group(group).is_empty());
+}
+
 #[test]
 fn a_termination_signal_ends_the_stack_in_order() {
     let mut local = Command::new(PROGRAM);
@@ -161,6 +176,19 @@ fn query(stack: &Stack, sql: &str) -> String {
 fn lives(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+}
+
+/// The processes of a process group that run.
+fn living_of_group(group: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_of_group = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // After the name in brackets: the state, the parent, the group.
+        let group_of = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(2));
+        group_of == Some(&group.to_string())
+    };
+    pids.filter(|pid| lives(*pid) && is_of_group(pid)).collect()
 }
 
 fn kill(child: &mut Child) {

@@ -1,21 +1,17 @@
 //! The ClickHouse engine: one library that holds the whole server, in a process of this binary.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use flate2::read::GzDecoder;
-use tar::Archive;
 
 use super::{Farewell, Launch, Part, Place};
 use crate::Error;
-use crate::checksums::verify_sha512;
 use crate::fetch::Package;
-use crate::{process, tools};
+use crate::{npm, process};
 
 const LIBRARY: &str = "libchdb.so";
 const NPM_PACKAGE: &str = "@chdb/lib-linux-x64-gnu@26.7.3-stable.1";
@@ -62,6 +58,7 @@ impl Part for ClickHouse {
             arguments: arguments.into(),
             endpoint: format!("http://127.0.0.1:{port}"),
             is_ready: Box::new(move || serves(port, &data).unwrap_or(false)),
+            environment: Vec::new(),
             farewell: Farewell::EndOfInput,
         })
     }
@@ -118,33 +115,8 @@ fn parse_answer(answer: &str) -> Option<(u16, String)> {
 
 /// Has npm fetch the package's tarball, and unpacks the library from it.
 fn download(scratch: &Path, files: &Path) -> Result<(), Error> {
-    let npm = tools::NPM.find()?;
-    let mut command = process::bound(npm);
-    command.current_dir(scratch).args(["pack", NPM_PACKAGE, "--ignore-scripts", "--no-update-notifier"]);
-    command.arg("--cache").arg(scratch.join("npm-cache"));
-    process::run(&mut command, "`npm pack` for ClickHouse")?;
-
-    let tarball = fs::read_dir(scratch).into_iter().flatten().flatten().map(|entry| entry.path());
-    let tarball =
-        tarball.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "tgz"));
-    let tarball = tarball.ok_or_else(|| Error::Checksum {
-        path: scratch.to_path_buf(),
-        fault: "holds no tarball after `npm pack`".to_owned(),
-    })?;
-    verify_sha512(&tarball, TARBALL_SHA512)?;
-    unpack(&tarball, &files.join(LIBRARY)).map_err(Error::file("unpack the library of", &tarball))
-}
-
-fn unpack(tarball: &Path, library: &Path) -> io::Result<()> {
-    let mut archive = Archive::new(GzDecoder::new(File::open(tarball)?));
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        if entry.path()?.file_name().is_some_and(|name| name == LIBRARY) {
-            io::copy(&mut entry, &mut File::create(library)?)?;
-            return Ok(());
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::NotFound, format!("no {LIBRARY} in it")))
+    let tarball = npm::pack(scratch, NPM_PACKAGE, TARBALL_SHA512)?;
+    npm::unpack(&tarball, &[LIBRARY], files)
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ impl Part for Kafka {
             arguments,
             endpoint: format!("127.0.0.1:{port}"),
             is_ready: Box::new(move || serves(port, &cluster).unwrap_or(false)),
+            environment: Vec::new(),
             farewell: Farewell::Terminate,
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! A part is one file that implements [`Part`], and one line in [`PartName`].
 
+mod chromium;
 mod clickhouse;
 mod kafka;
 
@@ -49,6 +50,8 @@ pub struct Launch {
     pub program: OsString,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// What its environment has beyond this process's.
+    pub environment: Vec<(&'static str, OsString)>,
     /// What clients connect to.
     pub endpoint: String,
     /// Whether it answers, and is itself and not another server on the same port.
@@ -74,17 +77,22 @@ pub enum PartName {
     /// The ClickHouse 26.7 engine.
     #[value(name = "clickhouse")]
     ClickHouse,
+    /// Chromium 153 without a window, in which the tests look at the page; not one of the stack's servers.
+    Chromium,
 }
 
 impl PartName {
     /// Every part.
-    pub const ALL: [Self; 2] = [Self::Kafka, Self::ClickHouse];
+    pub const ALL: [Self; 3] = [Self::Kafka, Self::ClickHouse, Self::Chromium];
+    /// What Tidewatch runs on: the parts of a stack that names none.
+    pub const SERVERS: [Self; 2] = [Self::Kafka, Self::ClickHouse];
 
     /// The part of this name.
     pub fn part(self) -> &'static dyn Part {
         match self {
             Self::Kafka => &kafka::Kafka,
             Self::ClickHouse => &clickhouse::ClickHouse,
+            Self::Chromium => &chromium::Chromium,
         }
     }
 }
