@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::Path;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clickhouse::Row;
@@ -18,7 +17,7 @@ use super::{rfc3339, rfc3339_or_null};
 use crate::event::Millis;
 use crate::event::derived::RecordReference;
 use crate::hindsight::explain::Reference;
-use crate::http::ApiError;
+use crate::http::{ApiError, NoParameters, Path};
 
 const SELECT: Select = Select {
     columns: "toString(id) AS id, version, operator, operator_version, settings_version, family, rule, \
@@ -138,7 +137,11 @@ pub async fn list(queries: TenantQueries, parameters: Parameters) -> Result<Json
     params(("id" = Uuid, Path, description = "Its id.")),
     responses((status = 200, description = "The incident as it stands.", body = IncidentAnswer))
 )]
-pub async fn one(queries: TenantQueries, Path(id): Path<String>) -> Result<Json<IncidentAnswer>, ApiError> {
+pub async fn one(
+    queries: TenantQueries,
+    Path(id): Path<String>,
+    _: NoParameters,
+) -> Result<Json<IncidentAnswer>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| missing())?;
     let filter = Filter::default().and("id = ?", [Parameter::Id(id)]);
     let found = queries.fetch(SELECT, &filter, 1).await?;

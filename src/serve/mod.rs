@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod incidents;
 pub mod parameters;
 pub mod queries;
+pub mod registry;
 pub mod settings;
 pub mod sla;
 
@@ -80,5 +81,6 @@ pub fn router(config: &Config) -> OpenApiRouter {
         .routes(routes!(settings::get, settings::put))
         .routes(routes!(settings::history))
         .routes(routes!(settings::schema))
+        .merge(registry::router())
         .with_state(shared)
 }
