@@ -92,6 +92,13 @@ pub struct HttpConfig {
     /// Where this process listens: `/livez`, `/readyz`, `/metrics`, and the routes of its roles.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
+    /// How long an answer may take before it is 503.
+    #[serde(deserialize_with = "duration")]
+    pub request_timeout: Duration,
+    /// Requests that are at work at once; those beyond are answered with 503 immediately.
+    pub concurrent_requests: usize,
+    /// Live streams that are open at once, which don't count as requests at work.
+    pub concurrent_streams: usize,
 }
 
 /// Section `ingest`.
@@ -228,6 +235,9 @@ const DEFAULTS: &str = r#"
 
     [http]
     listen = "127.0.0.1:8080"
+    request_timeout = "30s"
+    concurrent_requests = 512
+    concurrent_streams = 1024
 
     [ingest]
     delivery_timeout = "10s"
@@ -330,16 +340,26 @@ impl Config {
             ("sink.session_timeout", self.sink.session_timeout, Duration::from_secs(1)),
             ("sink.batch_age", self.sink.batch_age, Duration::from_millis(1)),
             ("ingest.delivery_timeout", self.ingest.delivery_timeout, Duration::from_millis(100)),
+            ("http.request_timeout", self.http.request_timeout, Duration::from_millis(100)),
         ] {
             if value < least || value > Duration::from_secs(300) {
                 return refuse(
                     name,
                     format!("{value:?}"),
-                    "expected at most 5 minutes, and no less than 1 s for a session, 100 ms for a delivery, 1 ms else",
+                    "expected at most 5 minutes, and no less than 1 s for a session, 100 ms for a delivery or a request, 1 ms else",
                 );
             }
         }
+        if self.http.request_timeout <= self.ingest.delivery_timeout {
+            return refuse(
+                "http.request_timeout",
+                format!("{:?}", self.http.request_timeout),
+                "expected more than ingest.delivery_timeout",
+            );
+        }
         for (name, value) in [
+            ("http.concurrent_requests", self.http.concurrent_requests),
+            ("http.concurrent_streams", self.http.concurrent_streams),
             ("process.commit_outputs", self.process.commit_outputs),
             ("process.commit_bytes", self.process.commit_bytes),
             ("sink.batch_rows", self.sink.batch_rows),

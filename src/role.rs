@@ -14,7 +14,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::http::{Health, Server, ServerError, openapi};
+use crate::http::{Health, Server, ServerError, frame, openapi};
 use crate::ingest::{Ingest, IngestError};
 use crate::log::Log;
 use crate::serve::Serve;
@@ -126,7 +126,7 @@ pub async fn start(
             }
         }
     }
-    let router = openapi::with_document(router.merge(health.router(metrics)));
+    let router = frame::wrap(openapi::with_document(router.merge(health.router(metrics))), &config.http);
     let stop = shutdown.clone();
     let task = tokio::spawn(async move {
         server.run(router, stop).await?;

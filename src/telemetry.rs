@@ -132,6 +132,8 @@ fn describe() {
         Unit::Seconds,
         "From a request's head to its answer's, by route, method and status."
     );
+    describe_gauge!("tidewatch_http_in_flight", "Requests at work.");
+    describe_gauge!("tidewatch_http_streams", "Live streams that are open.");
     describe_counter!("tidewatch_http_refused_total", "Requests answered with an error body, by its code.");
     describe_counter!("tidewatch_ingest_accepted_total", "Events that Kafka holds, by family.");
     describe_counter!(

@@ -2,15 +2,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::Config;
 
-use super::ApiError;
+use super::{ApiError, NoParameters, Path};
 
 /// The validator of swagger.io would be asked for a badge on each visit.
 static CONFIG: LazyLock<Arc<Config<'static>>> =
@@ -31,7 +29,7 @@ pub(super) fn router() -> OpenApiRouter {
     tag = "process",
     responses((status = 308, description = "The page is at `/docs/`.", headers(("Location" = String))))
 )]
-async fn page() -> Redirect {
+async fn page(_: NoParameters) -> Redirect {
     Redirect::permanent("/docs/")
 }
 
@@ -42,7 +40,7 @@ async fn page() -> Redirect {
     tag = "process",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html"))
 )]
-async fn index() -> Result<Response, ApiError> {
+async fn index(_: NoParameters) -> Result<Response, ApiError> {
     part("index.html")
 }
 
@@ -56,8 +54,8 @@ async fn index() -> Result<Response, ApiError> {
         ("text/javascript"), ("text/css"), ("text/html"), ("image/png")
     )))
 )]
-async fn file(name: Result<Path<String>, PathRejection>) -> Result<Response, ApiError> {
-    part(&name.map_or_else(|_| String::new(), |Path(name)| name))
+async fn file(Path(name): Path<String>, _: NoParameters) -> Result<Response, ApiError> {
+    part(&name)
 }
 
 fn part(name: &str) -> Result<Response, ApiError> {

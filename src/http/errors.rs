@@ -115,6 +115,16 @@ impl ApiError {
         }
     }
 
+    /// 503: too much is at work already; `retry_after` is rounded up to whole seconds.
+    pub(super) fn overloaded(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+        Self { code: "overloaded", ..Self::unavailable(message, retry_after) }
+    }
+
+    /// 503: it took too long; `retry_after` is rounded up to whole seconds.
+    pub(super) fn timed_out(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+        Self { code: "timed_out", ..Self::unavailable(message, retry_after) }
+    }
+
     /// 429: too much at once; `retry_after` is rounded up to whole seconds.
     pub fn too_many_requests(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
         Self {

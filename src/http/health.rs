@@ -13,6 +13,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
+use super::NoParameters;
+
 /// The parts of a process, and whether each is ready. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
@@ -93,7 +95,7 @@ impl Readiness {
     tag = "process",
     responses((status = 200, description = "It does.", body = String, content_type = "text/plain"))
 )]
-async fn livez() -> &'static str {
+async fn livez(_: NoParameters) -> &'static str {
     "alive\n"
 }
 
@@ -107,7 +109,7 @@ async fn livez() -> &'static str {
         (status = 503, description = "A part is not ready.", body = Report)
     )
 )]
-async fn readyz(State(health): State<Health>) -> Response {
+async fn readyz(State(health): State<Health>, _: NoParameters) -> Response {
     let parts = health.lock().clone();
     let ready = parts.values().all(|part| part.ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -121,7 +123,7 @@ async fn readyz(State(health): State<Health>) -> Response {
     tag = "process",
     responses((status = 200, description = "The text format of Prometheus.", body = String, content_type = "text/plain"))
 )]
-async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
+async fn render(State(metrics): State<PrometheusHandle>, _: NoParameters) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
 }
 

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::docs;
-use super::errors::ApiError;
+use super::{ApiError, NoParameters};
 
 /// The name of the scheme `Authorization: Bearer KEY`, for `security` in the attributes of routes.
 pub const BEARER: &str = "bearer";
@@ -88,7 +88,7 @@ struct Text(axum::body::Bytes);
     tag = "process",
     responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value))
 )]
-async fn document(axum::Extension(Text(text)): axum::Extension<Text>) -> impl IntoResponse {
+async fn document(_: NoParameters, axum::Extension(Text(text)): axum::Extension<Text>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], text)
 }
 

@@ -1,19 +1,11 @@
-//! The listener: binding, fallbacks, measurement, and a shutdown that lets requests finish.
+//! The listener: binding, and a shutdown that lets requests finish.
 
-use std::any::Any;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
-use axum::http::Method;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
-
-use super::{ApiError, errors};
 
 /// How long requests in flight may take once the shutdown has begun.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -65,8 +57,8 @@ impl Server {
     /// have finished, after 10 s at most.
     pub async fn run(self, router: Router, shutdown: CancellationToken) -> Result<(), ServerError> {
         let address = self.address;
-        let serving = axum::serve(self.listener, complete(router))
-            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let serving =
+            axum::serve(self.listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
         let overdue = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN).await;
@@ -81,88 +73,16 @@ impl Server {
     }
 }
 
-/// A router as it is served: unknown routes, wrong methods and panics answer with the API's error
-/// body, and each request is measured. (Apart from [`Server`] for tests without a socket.)
-pub fn complete(router: Router) -> Router {
-    router
-        .fallback(errors::no_such_route)
-        .method_not_allowed_fallback(errors::no_such_method)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(measure))
-}
-
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    ApiError::internal(format_args!("a handler panicked: {text}")).into_response()
-}
-
-/// Counts and times a request by route and status; the path itself would give each id a series.
-async fn measure(request: Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    };
-    let begun = Instant::now();
-    let response = next.run(request).await;
-    let labels =
-        [("route", route), ("method", method.to_owned()), ("status", response.status().as_u16().to_string())];
-    metrics::counter!("tidewatch_http_requests_total", &labels).increment(1);
-    metrics::histogram!("tidewatch_http_request_seconds", &labels).record(begun.elapsed());
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use axum::body::{Body, to_bytes};
-    use axum::http::{StatusCode, header};
     use axum::routing::get;
-    use serde_json::Value;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
     use tokio::sync::Notify;
-    use tower::ServiceExt;
 
     use super::*;
-
-    async fn ask(router: Router, method: Method, path: &str) -> (Response<()>, Value) {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        let (parts, body) = complete(router).oneshot(request).await.unwrap().into_parts();
-        let body = to_bytes(body, usize::MAX).await.unwrap();
-        (Response::from_parts(parts, ()), serde_json::from_slice(&body).unwrap())
-    }
-
-    #[tokio::test]
-    async fn what_no_handler_answers_has_the_error_body_too() {
-        async fn panic() -> StatusCode {
-            panic!("a secret")
-        }
-        let router = || Router::new().route("/here", get(async || "here")).route("/panic", get(panic));
-        let (response, body) = ask(router(), Method::GET, "/nowhere").await;
-        assert_eq!((response.status(), &body["error"]["code"]), (StatusCode::NOT_FOUND, &"not_found".into()));
-        let (response, body) = ask(router(), Method::DELETE, "/here").await;
-        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
-        assert_eq!(body["error"]["code"], "method_not_allowed");
-        let (response, body) = ask(router(), Method::GET, "/panic").await;
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(!body.to_string().contains("a secret"), "{body}");
-    }
 
     #[tokio::test]
     async fn a_taken_address_is_named_with_its_setting() {

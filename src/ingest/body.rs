@@ -1,15 +1,9 @@
-//! A request's body: its type, its size, and the items in it, still as raw JSON.
+//! The items in a request's body, still as raw JSON.
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::http::ApiError;
-
-/// A body holds at most so many bytes, inflated.
-pub const LIMIT: usize = 1 << 20;
 
 /// A batch holds at most so many items.
 pub const ITEMS: usize = 1000;
@@ -32,45 +26,6 @@ pub enum Items<'a> {
     One(&'a RawValue),
     /// The items of a batch.
     Batch(Vec<&'a RawValue>),
-}
-
-/// Reads the body: JSON of at most [`LIMIT`] bytes. Inflating stops there too, so a bomb is never held.
-pub async fn read(request: Request) -> Result<Bytes, ApiError> {
-    check_headers(request.headers())?;
-    Bytes::from_request(request, &()).await.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::too_large(format!("a body may have {LIMIT} bytes, inflated"))
-        } else {
-            let reason = rejection.body_text();
-            ApiError::new(StatusCode::BAD_REQUEST, "unreadable_body", "the body could not be read to its end")
-                .with_details("body", reason)
-        }
-    })
-}
-
-fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
-    // gzip has been taken off, header and all, before.
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && encoding != "identity"
-    {
-        return Err(ApiError::unsupported_media_type(
-            "the content encodings read here are gzip and identity",
-        ));
-    }
-    let media_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(|value| value.trim().to_ascii_lowercase());
-    match media_type {
-        Some(name)
-            if name == "application/json"
-                || (name.starts_with("application/") && name.ends_with("+json")) =>
-        {
-            Ok(())
-        }
-        _ => Err(ApiError::unsupported_media_type("the content type read here is application/json")),
-    }
 }
 
 /// The JSON that the bytes are.

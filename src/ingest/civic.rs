@@ -1,7 +1,6 @@
 //! The family civic: reports and changes of status, from the API's JSON to [`CivicEvent`].
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,7 @@ use super::gate::{AnswerToBatch, AnswerToOne, Gate, Item, Submission};
 use crate::event::civic::{
     self, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, UNKNOWN_AREA,
 };
-use crate::http::{ApiError, CanIngest};
+use crate::http::{ApiError, CanIngest, Path};
 
 /// The family's topic and the subject of its schema.
 pub const TOPIC: &str = "civic";
@@ -65,7 +64,7 @@ async fn reports(
 )]
 async fn status(
     State(gate): State<Gate>,
-    issue: Result<Path<String>, PathRejection>,
+    issue: Result<Path<String>, ApiError>,
     caller: Result<CanIngest, ApiError>,
     request: Request,
 ) -> Response {

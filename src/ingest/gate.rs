@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRef, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use super::delivery::{Delivery, Position, RETRY_AFTER, Record};
 use super::fields;
 use crate::codec::PinnedSchema;
 use crate::event::Millis;
-use crate::http::{ApiError, ApiKeys, CanIngest};
+use crate::http::{ApiError, ApiKeys, CanIngest, JsonBytes, NoParameters};
 use crate::log::LogPosition;
 
 /// Names the last record of a request in each partition, so that a read can wait for them.
@@ -122,7 +122,9 @@ impl Gate {
     ) -> Response {
         let answer = async {
             let CanIngest(tenant) = caller?;
-            let bytes = body::read(request).await?;
+            let (mut parts, body) = request.into_parts();
+            NoParameters::from_request_parts(&mut parts, &()).await?;
+            let JsonBytes(bytes) = JsonBytes::from_request(Request::from_parts(parts, body), &()).await?;
             let arrival = Arrival::At(Timestamp::now().as_millisecond());
             let read = |path: &str, json: &RawValue| {
                 let item = Item { tenant: tenant.as_str(), arrival, new_id: &fields::new_id, path, json };

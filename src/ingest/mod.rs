@@ -12,10 +12,8 @@ pub(crate) mod gate;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use rdkafka::error::KafkaError;
 use tokio_util::task::AbortOnDropHandle;
-use tower_http::decompression::RequestDecompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::delivery::Delivery;
@@ -58,11 +56,7 @@ impl Ingest {
 
     /// Its routes: `POST /v1/reports`, `/v1/issues/{id}/status` and `/v1/civic`.
     pub fn router(&self) -> OpenApiRouter {
-        civic::router()
-            .layer(DefaultBodyLimit::max(body::LIMIT))
-            // What it does not know it passes on, so that the refusal has the API's own body.
-            .layer(RequestDecompressionLayer::new().gzip(true).pass_through_unaccepted(true))
-            .with_state(self.gate.clone())
+        civic::router().with_state(self.gate.clone())
     }
 
     /// Ends the role, once the server has ended: waits until Kafka has what it was handed.

@@ -9,13 +9,14 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::Ingest;
-use crate::config::Config;
-use crate::http::{Health, server};
+use crate::config::{Config, HttpConfig};
+use crate::http::{Health, frame};
 use crate::log::Log;
 
 struct Client {
     ingest: Ingest,
     health: Health,
+    http: HttpConfig,
 }
 
 impl Client {
@@ -28,12 +29,12 @@ impl Client {
         .unwrap();
         let health = Health::default();
         let ingest = Ingest::start(&config, &Log::new(&config.kafka), health.part("ingest")).unwrap();
-        Self { ingest, health }
+        Self { ingest, health, http: config.http }
     }
 
     async fn send(&self, request: Request<Body>) -> (Response<()>, Value) {
         let (parts, body) =
-            server::complete(self.ingest.router().into()).oneshot(request).await.unwrap().into_parts();
+            frame::wrap(self.ingest.router().into(), &self.http).oneshot(request).await.unwrap().into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
         (Response::from_parts(parts, ()), serde_json::from_slice(&body).unwrap())
     }

@@ -10,7 +10,6 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
-use crate::http::server;
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
@@ -27,16 +26,26 @@ fn router() -> Router {
     let serve = Serve::new(&config, &log, CancellationToken::new());
     let router = openapi::router().merge(ingest.router()).merge(serve.router());
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    openapi::with_document(router.merge(health.router(metrics)))
+    frame::wrap(openapi::with_document(router.merge(health.router(metrics))), &config.http)
 }
 
 async fn ask(router: &Router, method: &str, path: &str, key: Option<&str>) -> Response<Vec<u8>> {
+    send(router, method, path, key, "").await
+}
+
+async fn send(
+    router: &Router,
+    method: &str,
+    path: &str,
+    key: Option<&str>,
+    body: &'static str,
+) -> Response<Vec<u8>> {
     let mut request = Request::builder().method(method.to_uppercase().as_str()).uri(path);
     if let Some(key) = key {
         request = request.header("x-api-key", key);
     }
-    let request = request.body(Body::empty()).unwrap();
-    let (parts, body) = server::complete(router.clone()).oneshot(request).await.unwrap().into_parts();
+    let request = request.body(Body::from(body)).unwrap();
+    let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
     Response::from_parts(parts, to_bytes(body, usize::MAX).await.unwrap().into())
 }
 
@@ -114,6 +123,47 @@ async fn each_operation_names_its_scope_and_its_errors() {
         for (key, of) in [("I", "ingest"), ("R", "read"), ("A", "admin")].into_iter().filter(|k| k.1 != scope)
         {
             assert_eq!(statuses(Some(key)).await, 403, "{name} with {of}");
+        }
+    }
+}
+
+/// A key with the scope that the operation names.
+fn key(operation: &Value) -> Option<&'static str> {
+    let scope = operation.pointer("/security/0/bearer/0")?.as_str()?;
+    Some(match scope {
+        "ingest" => "I",
+        "read" => "R",
+        _ => "A",
+    })
+}
+
+#[tokio::test]
+async fn what_no_route_asked_for_is_refused_by_name_on_every_route() {
+    let refusal = |response: Response<Vec<u8>>| {
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        let details = &body["error"]["details"];
+        let text = |part: &Value| part.as_str().unwrap_or_default().to_owned();
+        (response.status().as_u16(), text(&body["error"]["code"]), text(&details["field"]))
+    };
+    let expected = |status, code: &str, field: &str| (status, code.to_owned(), field.to_owned());
+    let router = router();
+    for (path, method, operation) in operations(&document(&router).await) {
+        let (name, key) = (format!("{method} {path}"), key(operation));
+        let path = example(path);
+        let unknown = ask(&router, method, &format!("{path}?unknown=1"), key).await;
+        assert_eq!(refusal(unknown), expected(422, "invalid_value", "unknown"), "{name}");
+        let nonsense = ask(&router, method, &format!("{path}?unknown=%ff"), key).await;
+        assert_eq!(refusal(nonsense), expected(422, "invalid_value", "unknown"), "{name}");
+        let untyped = refusal(send(&router, method, &path, key, "{}").await);
+        if operation.get("requestBody").is_some() {
+            assert_eq!(untyped, expected(415, "unsupported_media_type", ""), "{name}");
+        } else {
+            assert_eq!(untyped, expected(422, "invalid_value", "body"), "{name}");
+        }
+        if path.contains('0') {
+            let path = path.replace('0', "%ff");
+            let status = ask(&router, method, &path, key).await.status();
+            assert!(status == 404 || status == 415, "{name}: {status}");
         }
     }
 }

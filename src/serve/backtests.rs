@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json as JsonBody;
-use axum::body::Bytes;
-use axum::extract::{FromRef, Path, State};
+use axum::extract::{FromRef, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -19,7 +18,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::settings::Settings;
 use crate::hindsight::backtest::{self, BacktestError, Progress, Question};
-use crate::http::{ApiError, CanAdmin, CanRead, Tenant, openapi};
+use crate::http::{ApiError, CanAdmin, CanRead, JsonBytes, NoParameters, Path, Tenant, body, openapi};
 use crate::log::Log;
 use crate::settings::{FamilyKind, Json};
 
@@ -202,18 +201,10 @@ pub async fn post(
     CanAdmin(tenant): CanAdmin,
     State(backtests): State<Backtests>,
     State(settings): State<Settings>,
-    body: Bytes,
+    _: NoParameters,
+    JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, ApiError> {
-    let request: Request = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body))
-        .map_err(|error| match error.inner().classify() {
-            serde_json::error::Category::Data => {
-                let path = error.path().to_string();
-                let field = if path == "." { "body".to_owned() } else { path };
-                ApiError::invalid(field, error.inner().to_string())
-            }
-            _ => ApiError::malformed_json(error.inner().to_string()),
-        })?;
-    let Request { family, settings: document, from, to } = request;
+    let Request { family, settings: document, from, to } = body::parse(&bytes)?;
     let Some(family) = FamilyKind::named(&family) else {
         return Err(ApiError::invalid("family", format!("there is no family {family:?}")));
     };
@@ -248,6 +239,7 @@ pub async fn get(
     CanRead(tenant): CanRead,
     State(backtests): State<Backtests>,
     Path(id): Path<String>,
+    _: NoParameters,
 ) -> Result<Response, ApiError> {
     backtests.look(&tenant, &id, |job| JsonBody(job.status()).into_response())
 }
@@ -263,6 +255,7 @@ pub async fn get(
 pub async fn list(
     CanRead(tenant): CanRead,
     State(backtests): State<Backtests>,
+    _: NoParameters,
 ) -> Result<Response, ApiError> {
     let jobs = backtests.jobs();
     let own = jobs.iter().rev().filter(|job| job.tenant == tenant.as_str());
@@ -283,6 +276,7 @@ pub async fn delete(
     CanAdmin(tenant): CanAdmin,
     State(backtests): State<Backtests>,
     Path(id): Path<String>,
+    _: NoParameters,
 ) -> Result<StatusCode, ApiError> {
     let id = backtests.look(&tenant, &id, |job| {
         job.progress.stop();

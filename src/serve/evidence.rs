@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{FromRef, Path, State};
+use axum::extract::{FromRef, State};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use super::incidents;
 use super::queries::{Filter, Parameter, Select, TenantQueries};
 use super::settings::Settings;
 use crate::hindsight::explain::{COLUMNS, ExplainError, Explanation, Located, explain};
-use crate::http::ApiError;
+use crate::http::{ApiError, NoParameters, Path};
 use crate::log::{Log, topics};
 
 /// How long the log may be read for one answer, waiting for others included.
@@ -86,6 +86,7 @@ pub async fn of_incident(
     State(evidence): State<Evidence>,
     State(settings): State<Settings>,
     Path(id): Path<String>,
+    _: NoParameters,
 ) -> Result<Json<Explanation>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| incidents::missing())?;
     let filter = Filter::default().and("id = ?", [Parameter::Id(id)]);

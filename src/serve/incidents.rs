@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use base64::Engine;
@@ -24,7 +24,7 @@ use super::{rfc3339, rfc3339_or_null};
 use crate::event::Millis;
 use crate::event::derived::{Incident, RecordReference};
 use crate::hindsight::explain::Reference;
-use crate::http::{ApiError, Tenant};
+use crate::http::{ApiError, Path, Tenant};
 
 const SELECT: Select = Select {
     columns: "toString(id) AS id, version, operator, operator_version, settings_version, family, rule, \

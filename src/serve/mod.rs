@@ -13,6 +13,7 @@ pub mod page;
 pub mod parameters;
 pub mod positions;
 pub mod queries;
+pub mod registry;
 pub mod rows;
 pub mod settings;
 pub mod sla;
@@ -145,6 +146,7 @@ impl Serve {
             .routes(routes!(settings::get, settings::put))
             .routes(routes!(settings::history))
             .routes(routes!(settings::schema))
+            .merge(registry::router())
             .with_state(shared)
             .merge(page::router().into())
     }

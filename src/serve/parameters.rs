@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::http::ApiError;
+use crate::http::extract::{self, QueryPairs};
 
 /// What a query string says. A handler takes what it knows; what is left then is refused, so that a misspelt
 /// filter doesn't silently match everything.
@@ -16,16 +17,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| ApiError::invalid("query", error.body_text()))?;
-        let mut parameters = BTreeMap::new();
-        for (name, value) in pairs {
-            if parameters.insert(name.clone(), value).is_some() {
-                return Err(ApiError::invalid(name, "is given more than once"));
-            }
-        }
-        Ok(Self(parameters))
+        let QueryPairs(pairs) = QueryPairs::from_request_parts(parts, state).await?;
+        Ok(Self(pairs))
     }
 }
 
@@ -59,9 +52,6 @@ impl Parameters {
 
     /// Refuses what was not taken.
     pub fn finish(self) -> Result<(), ApiError> {
-        match self.0.into_keys().next() {
-            Some(name) => Err(ApiError::invalid(name, "is not a parameter of this route")),
-            None => Ok(()),
-        }
+        extract::unknown(self.0)
     }
 }

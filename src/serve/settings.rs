@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json as JsonBody;
-use axum::body::Bytes;
-use axum::extract::{FromRef, Path, State};
+use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -13,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use crate::event::Millis;
-use crate::http::{ApiError, CanAdmin, CanRead, openapi};
+use crate::http::{ApiError, CanAdmin, CanRead, JsonBytes, NoParameters, Path, body, openapi};
 use crate::log::Log;
 use crate::settings::{self, Changed, FamilyKind, History, Json, Reader, SettingsError};
 
@@ -128,6 +127,7 @@ pub async fn get(
     CanRead(tenant): CanRead,
     State(settings): State<Settings>,
     Path(name): Path<String>,
+    _: NoParameters,
 ) -> Result<Response, ApiError> {
     let family = family(&name)?;
     let look = move |history: &History| InForce::of(history, family, tenant.as_str());
@@ -168,6 +168,7 @@ pub async fn history(
     CanRead(tenant): CanRead,
     State(settings): State<Settings>,
     Path(name): Path<String>,
+    _: NoParameters,
 ) -> Result<Response, ApiError> {
     let family = family(&name)?;
     let look = move |history: &History| {
@@ -204,7 +205,7 @@ pub async fn history(
     params(("family" = String, Path, description = "Its name.", example = "civic")),
     responses((status = 200, description = "A JSON schema.", body = Object))
 )]
-pub async fn schema(_: CanRead, Path(name): Path<String>) -> Result<Response, ApiError> {
+pub async fn schema(_: CanRead, Path(name): Path<String>, _: NoParameters) -> Result<Response, ApiError> {
     Ok(JsonBody((family(&name)?.schema)()).into_response())
 }
 
@@ -229,13 +230,13 @@ pub async fn put(
     CanAdmin(tenant): CanAdmin,
     State(settings): State<Settings>,
     Path(name): Path<String>,
+    _: NoParameters,
     headers: HeaderMap,
-    body: Bytes,
+    JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, ApiError> {
     let family = family(&name)?;
     let base = if_match(&headers)?;
-    let document: Json =
-        serde_json::from_slice(&body).map_err(|error| ApiError::malformed_json(error.to_string()))?;
+    let document: Json = body::parse(&bytes)?;
     let (log, name) = (settings.log.clone(), tenant.as_str().to_owned());
     blocking(move || settings::append(&log, family, Some(&name), base, &document)).await?;
     let look = move |history: &History| InForce::of(history, family, tenant.as_str());

@@ -32,12 +32,12 @@ impl<R: BufRead> Lines<R> {
     pub(super) fn next(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
         loop {
             self.buffer.clear();
-            let most = body::LIMIT as u64 + 1;
+            let most = crate::http::body::LIMIT as u64 + 1;
             if self.reader.by_ref().take(most).read_until(b'\n', &mut self.buffer)? == 0 {
                 return Ok(None);
             }
             self.number += 1;
-            if self.buffer.len() > body::LIMIT && self.buffer.last() != Some(&b'\n') {
+            if self.buffer.len() > crate::http::body::LIMIT && self.buffer.last() != Some(&b'\n') {
                 self.reader.skip_until(b'\n')?;
                 return Ok(Some((self.number, Line::TooLong)));
             }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_long_line_is_named_and_the_next_is_read() {
-        let longest = vec![b'x'; body::LIMIT];
+        let longest = vec![b'x'; crate::http::body::LIMIT];
         let bytes = [&longest[..], b"\n", &longest, b"y\nz\n", &longest, b"y"].concat();
         assert_eq!(lines(&bytes), [(1, Some(longest)), (2, None), (3, Some(vec![b'z'])), (4, None)]);
     }

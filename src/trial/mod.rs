@@ -256,7 +256,8 @@ where
             match line {
                 Line::Text(text) => self.line(number, text)?,
                 Line::TooLong => {
-                    let error = ApiError::too_large(format!("a line may have {} bytes", body::LIMIT));
+                    let error =
+                        ApiError::too_large(format!("a line may have {} bytes", crate::http::body::LIMIT));
                     self.refuse(number, &error);
                 }
             }
