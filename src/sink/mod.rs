@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::SinkError;
 pub use migrate::{Applied, MigrateError, migrate};
-pub use sources::Source;
+pub use sources::{Source, of as source_of};
 
 use batch::{Batch, Offsets, Partition};
 use group::{GroupEvent, Membership};
