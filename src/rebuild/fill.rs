@@ -51,6 +51,9 @@ pub(super) async fn fill(
     offsets: Offsets,
     bar: &ProgressBar,
 ) -> Result<Filled, RebuildError> {
+    if offsets.values().all(Range::is_empty) {
+        return Ok(Filled::default());
+    }
     let (sender, mut batches) = channel(1);
     let reading = {
         let (log, source, bar) = (log.clone(), source.clone(), bar.clone());

@@ -37,7 +37,7 @@ pub use error::RebuildError;
 pub use report::{Column, Different, Example, Excluded, Kind, Report};
 
 use fill::{Filled, Offsets, fill};
-use look::{Comparison, Differing, Look};
+use look::{Comparison, Differing, Look, Pair};
 use mark::Mark;
 use step::Step;
 use table::{Table, Tables};
@@ -133,8 +133,10 @@ struct Findings {
     different: BTreeMap<String, Differing>,
     /// How many still move.
     moving: u64,
-    /// The sinks have read all that was replayed.
-    is_caught_up: bool,
+    /// The sinks have not written all that was replayed, and write no more.
+    is_stalled: bool,
+    /// Records that the sinks had not committed at the first look.
+    pending: u64,
 }
 
 impl Rebuild {
@@ -240,22 +242,20 @@ impl Rebuild {
         comparison: &Comparison,
         mut suspects: BTreeMap<String, Differing>,
     ) -> Result<Findings, RebuildError> {
-        let mut findings = Findings { is_caught_up: true, ..Findings::default() };
-        for _ in 0..LOOKS {
-            if suspects.is_empty() || !findings.is_caught_up {
+        let mut findings = Findings { pending: self.catch_up(shadow).await?, ..Findings::default() };
+        for look in 1..=LOOKS {
+            if suspects.is_empty() {
                 break;
             }
-            let end = self.read(Replay::stable_bounds).await?;
-            self.advance(shadow, since(&shadow.position, &end)).await?;
             self.message("waiting for the sinks");
-            findings.is_caught_up = self.wait_for_sinks(&shadow.filled.behind).await?;
+            findings.is_stalled = !self.wait_for_sinks(&shadow.filled.behind).await?;
             self.message("looking again at rows that differ");
             let mut moving = BTreeMap::new();
             for (partition, before) in suspects {
                 let mut now = comparison.look(&partition).await?.differing;
                 now.retain(|key, _| before.contains_key(key));
-                let stands = |key: &u128, pair: &mut look::Pair| before.get(key) == Some(pair);
-                let different = now.extract_if(.., stands).collect::<Differing>();
+                let stands = |key: &u128, pair: &mut Pair| before.get(key) == Some(pair);
+                let different: Differing = now.extract_if(.., stands).collect();
                 if !different.is_empty() {
                     findings.different.entry(partition.clone()).or_default().extend(different);
                 }
@@ -264,6 +264,10 @@ impl Rebuild {
                 }
             }
             suspects = moving;
+            if findings.is_stalled || look == LOOKS || suspects.is_empty() {
+                break;
+            }
+            self.catch_up(shadow).await?;
         }
         findings.moving = suspects.values().map(|rows| rows.len() as u64).sum();
         Ok(findings)
@@ -293,12 +297,12 @@ impl Rebuild {
             }
         }
         let compared = total.rows.saturating_sub(findings.moving + irreplaceable);
-        let moving = if findings.is_caught_up {
-            format!("changed between any two of {} looks", LOOKS + 1)
-        } else {
+        let moving = if findings.is_stalled {
             format!(
                 "the sinks have not written what the log says of them, and commit nothing for {PATIENCE:?}: do they run?"
             )
+        } else {
+            format!("changed between any two of {} looks", LOOKS + 1)
         };
         let excluded = [
             (
@@ -317,6 +321,7 @@ impl Rebuild {
             topic: self.topic.name.clone(),
             records: shadow.filled.rows + shadow.filled.without_row,
             records_without_row: shadow.filled.without_row,
+            records_pending: findings.pending,
             compared,
             retracted: total.retracted,
             equal: compared.saturating_sub(different.total()),
@@ -337,8 +342,7 @@ impl Rebuild {
     /// - The shadow's mark says up to where it is complete, and becomes the live table's with the exchange. It is removed only
     ///   when that replay is done; until then the next run goes on there.
     async fn swap(&self, shadow: &mut Shadow) -> Result<(), RebuildError> {
-        let end = self.read(Replay::stable_bounds).await?;
-        self.advance(shadow, since(&shadow.position, &end)).await?;
+        self.catch_up(shadow).await?;
         self.tables.check_alike(&self.live.name, &shadow.name).await?;
         let mark = Mark { offsets: shadow.position.clone() };
         self.tables.comment(&shadow.name, &self.live.comment, Some(&mark)).await?;
@@ -393,6 +397,14 @@ impl Rebuild {
         shadow.filled.without_row += without_row;
         shadow.filled.behind.extend(behind);
         Ok(())
+    }
+
+    /// Replays what is committed by now into the shadow; how many records that were.
+    async fn catch_up(&self, shadow: &mut Shadow) -> Result<u64, RebuildError> {
+        let before = shadow.filled.rows + shadow.filled.without_row;
+        let end = self.read(Replay::stable_bounds).await?;
+        self.advance(shadow, since(&shadow.position, &end)).await?;
+        Ok(shadow.filled.rows + shadow.filled.without_row - before)
     }
 
     async fn fill(&self, source: &Arc<Source>, offsets: Offsets) -> Result<Filled, RebuildError> {

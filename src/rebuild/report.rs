@@ -15,6 +15,8 @@ pub struct Report {
     pub records: u64,
     /// Of them, those that have no row: time marks, and what the sink has passed over or made dead letters of.
     pub records_without_row: u64,
+    /// Of the records, those that the sinks had not committed when the comparison began: it is as of before them.
+    pub records_pending: u64,
     /// Rows that were compared: those that are equal and those that are different.
     pub compared: u64,
     /// Of the rows that were looked at, those that are retracted.
@@ -148,6 +150,13 @@ impl fmt::Display for Report {
             write!(out, ", {} of them without a row", self.records_without_row)?;
         }
         writeln!(out, "; {} of the rows are retracted", self.retracted)?;
+        if self.records_pending > 0 {
+            writeln!(
+                out,
+                "  as of before {} of these records, which no sink had committed when it began",
+                self.records_pending
+            )?;
+        }
         if self.completed {
             writeln!(out, "  a swap that had been cut short was completed first")?;
         }

@@ -1,4 +1,4 @@
-//! Named steps of a rebuild at which a test kills it. Compiled for tests only (feature `fail-points`); elsewhere a step is
+//! Named steps of a rebuild at which a test holds it, to kill it there. Compiled for tests only (feature `fail-points`); elsewhere a step is
 //! nothing.
 
 /// The steps, in their order.
@@ -15,16 +15,15 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// With `FAIL_POINT` naming this step (`filled`, `marked` …): says so, and holds this thread for good.
+    /// With `FAIL_POINT` naming this step (`filled`, `marked+exchanged` …): says so, and goes on once it is given a line.
     #[cfg(feature = "fail-points")]
     #[allow(clippy::print_stdout, reason = "the test that waits for the step reads it")]
     pub fn reach(self) {
         let name = format!("{self:?}").to_lowercase();
-        if std::env::var("FAIL_POINT").is_ok_and(|wanted| wanted == name) {
+        if std::env::var("FAIL_POINT").is_ok_and(|wanted| wanted.split('+').any(|wanted| wanted == name)) {
             println!("fail point {name}");
-            loop {
-                std::thread::park();
-            }
+            // Without a line it goes on, too: the test is over.
+            let _ = std::io::stdin().read_line(&mut String::new());
         }
     }
 

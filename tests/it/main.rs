@@ -16,6 +16,7 @@ mod load;
 mod odd;
 mod operation;
 mod proxy;
+mod rebuild;
 mod restore;
 mod settings;
 mod system;
