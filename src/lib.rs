@@ -19,6 +19,9 @@
 //!
 //! What came of it can be asked afterwards ([`hindsight`]), for rows name the records behind them (I8).
 //!
+//! Because tables only project the log, one can be made anew from it beside the live one, compared and put in its place
+//! ([`rebuild`]).
+//!
 //! [`trial`] takes the same path without any server: a file in, rows out, on one machine and in memory.
 //!
 //! # Invariants
@@ -59,6 +62,7 @@ pub mod ingest;
 pub mod letters;
 pub mod log;
 pub mod operators;
+pub mod rebuild;
 pub mod role;
 pub mod serve;
 pub mod settings;

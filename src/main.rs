@@ -8,7 +8,7 @@ use tidewatch::config::Config;
 use tidewatch::hindsight::{backtest, explain};
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
-use tidewatch::{letters, settings, sink, telemetry};
+use tidewatch::{letters, rebuild, settings, sink, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +50,8 @@ enum Command {
     LateEvents(Tool<letters::Options>),
     /// Says why a row is what it is: its versions, the settings in force, and the records behind it, read from the log.
     Explain(Tool<explain::tool::Options>),
+    /// Makes a table anew from the log beside the live one, compares them row by row, and swaps them if asked to.
+    Rebuild(Tool<rebuild::tool::Options>),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(tidewatch::trial::Options),
     /// Plays a real month through the whole path, on a stack of its own.
@@ -140,6 +142,7 @@ fn main() -> ExitCode {
             .process
             .load()
             .and_then(|config| in_runtime(async { Ok(explain::tool::run(&tool.options, &config).await?) })),
+        Command::Rebuild(tool) => rebuild(&tool),
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
         Command::Migrate(migration) => in_runtime(migrate(migration)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
@@ -156,6 +159,13 @@ fn main() -> ExitCode {
 
 fn letters(tool: &Tool<letters::Options>, kind: letters::Kind) -> Result<ExitCode, Failure> {
     tool.run(|options, log| letters::run(kind, options, log)).map(|()| ExitCode::SUCCESS)
+}
+
+fn rebuild(tool: &Tool<rebuild::tool::Options>) -> Result<ExitCode, Failure> {
+    let config = tool.process.load()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let is_equal = runtime.block_on(rebuild::tool::run(&tool.options, &config))?;
+    Ok(if is_equal { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
 fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Failure> {

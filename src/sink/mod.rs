@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::SinkError;
 pub use migrate::{Applied, MigrateError, describe, migrate};
-pub use sources::Source;
+pub use sources::{Source, of as source_of};
 
 use batch::{Batch, Offsets, Partition};
 use fail_point::FailPoint;

@@ -247,6 +247,11 @@ impl Plan {
         &self.table
     }
 
+    /// The columns whose values come from the log.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
     /// The statement under which rows are sent.
     pub fn insert(&self) -> &str {
         &self.insert

@@ -11,6 +11,7 @@ use super::writer::backoff;
 use crate::codec::{self, CodecError, PinnedSchema};
 use crate::event::derived::DeadLetter;
 use crate::http::Readiness;
+use crate::log::topics::Topic;
 use crate::log::{Log, topics};
 use crate::store;
 use crate::worker::is_mark;
@@ -63,17 +64,7 @@ pub async fn plan(
                 () = shutdown.cancelled() => return Ok(None),
             }
         };
-        let subject = topic.schema.as_deref().unwrap_or(&topic.name);
-        let plan = Plan::new(newest(&topic.name, subject)?, table, &columns)?;
-        let letters = newest(DEAD_LETTERS, DEAD_LETTERS)?;
-        let is_family = topic.owner == "ingest";
-        sources.push(Source {
-            topic: log.name(&topic.name),
-            local_topic: &topic.name,
-            plan,
-            is_family,
-            letters,
-        });
+        sources.push(Source::new(log, topic, table, &columns)?);
     }
     Ok(Some(sources))
 }
@@ -96,7 +87,34 @@ async fn columns(
         .await
 }
 
+/// The source of one topic, with the plan that leads to `table`: the topic's own, or one made like it.
+pub async fn of(
+    client: &Client,
+    database: &str,
+    log: &Log,
+    topic: &'static Topic,
+    table: &str,
+) -> Result<Source, SinkError> {
+    let columns = columns(client, database, table)
+        .await
+        .map_err(|source| SinkError::Columns { table: table.to_owned(), source })?;
+    Source::new(log, topic, table, &columns)
+}
+
 impl Source {
+    fn new(
+        log: &Log,
+        topic: &'static Topic,
+        table: &str,
+        columns: &[TableColumn],
+    ) -> Result<Self, SinkError> {
+        let subject = topic.schema.as_deref().unwrap_or(&topic.name);
+        let plan = Plan::new(newest(&topic.name, subject)?, table, columns)?;
+        let letters = newest(DEAD_LETTERS, DEAD_LETTERS)?;
+        let is_family = topic.owner == "ingest";
+        Ok(Self { topic: log.name(&topic.name), local_topic: &topic.name, plan, is_family, letters })
+    }
+
     /// Appends the row of a record, or makes a dead letter of it (I7). A mark is neither: it only says that time has
     /// passed (I4).
     pub fn convert(&self, message: &impl Message, rows: &mut Vec<u8>) -> Result<Outcome, CodecError> {

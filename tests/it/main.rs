@@ -19,6 +19,7 @@ mod odd;
 mod operation;
 mod page;
 mod proxy;
+mod rebuild;
 mod restore;
 mod settings;
 mod sink;

@@ -1,0 +1,372 @@
+//! `tidewatch rebuild`: a table follows from its topic (I1), whatever has happened to it, and can be put in the live one's
+//! place while everything runs.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use rdkafka::admin::AdminOptions;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
+use tidewatch::event::derived::{Accounting, DeadLetter, Incident, LateEvent, SlaMetric};
+use tidewatch::log::topics;
+
+use crate::load::{self, Load};
+use crate::system::{BINARY, System, eventually};
+use crate::{chaos, expected};
+
+fn command(system: &System, arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.arg("rebuild").args(arguments).args(["--json", "--config", system.file()]);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// What it ended with, and what it printed of each table.
+async fn rebuild(system: &System, arguments: &[&str]) -> (i32, Vec<Value>, String) {
+    let mut command = command(system, arguments);
+    let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let reports = String::from_utf8(output.stdout).unwrap();
+    let reports = reports.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (output.status.code().unwrap(), reports, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Rebuilds and finds no difference and nothing to exclude.
+async fn assert_equal(system: &System, arguments: &[&str]) -> Vec<Value> {
+    let (code, reports, errors) = rebuild(system, arguments).await;
+    assert_eq!(code, 0, "{reports:#?} {errors}");
+    for report in &reports {
+        assert_eq!(report["compared"], report["equal"], "{report:#}");
+        assert_eq!((&report["excluded"], &report["records_pending"]), (&json!([]), &json!(0)), "{report:#}");
+    }
+    reports
+}
+
+async fn query(system: &System, statement: &str) {
+    tidewatch::store::client(&system.config.clickhouse).query_raw(statement).execute().await.unwrap();
+}
+
+async fn count(system: &System, of: &str) -> u64 {
+    let client = tidewatch::store::client(&system.config.clickhouse);
+    client.query(&format!("SELECT count() FROM {of}")).fetch_one().await.unwrap()
+}
+
+/// How many rows a topic names, retracted or not.
+fn rows_named(system: &System, topic: &'static str) -> Option<usize> {
+    let values: Vec<_> =
+        expected::committed(system, topic).into_values().flatten().map(|(_, value)| value).collect();
+    let names: BTreeSet<String> = values
+        .iter()
+        .map(|value| match topic {
+            "incidents" => expected::decode::<Incident>(topic, value).meta.id.to_string(),
+            "sla-metrics" => expected::decode::<SlaMetric>(topic, value).meta.id.to_string(),
+            "dead-letters" => {
+                let letter: DeadLetter = expected::decode(topic, value);
+                format!("{:?}", (letter.tenant, letter.topic, letter.partition, letter.offset))
+            }
+            "late-events" => {
+                let event: LateEvent = expected::decode(topic, value);
+                format!("{:?}", (event.topic, event.partition, event.offset))
+            }
+            "accounting" => {
+                let row: Accounting = expected::decode(topic, value);
+                format!("{:?}", (row.tenant, row.operator, row.topic, row.partition, row.hour))
+            }
+            _ => String::new(),
+        })
+        .collect();
+    (!names.contains("")).then_some(names.len())
+}
+
+/// Late events come of issues that are final at once.
+async fn system() -> System {
+    let system = System::new("").await;
+    system.set(Some("boston"), json!({"allowance": "0s", "grace": "0s"}));
+    system
+}
+
+/// After a life with corrections, retractions, late events, dead letters, and workers and sinks that are killed, every table
+/// is what its topic gives, row for row.
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_a_rebuild_of_every_table_finds_no_difference() {
+    let system = system().await;
+    let load = Load::start(&system, 11, 8);
+    for step in ["outputs", "drained", "committed"] {
+        let sinks = [system.start("sink", &["sink.batch_rows=20"]), system.start("sink", &[])];
+        let (worker, _) = system.start_until(step, &["process.session_timeout=1s"]).await;
+        worker.kill();
+        let [sink, other] = sinks;
+        sink.kill();
+        other.kill();
+    }
+    let worker = system.start_ready("process", &[]).await;
+    let sink = system.start_ready("sink", &[]).await;
+    let other = system.start_ready("sink", &[]).await;
+    let late = || async { (count(&system, "late_events").await > 20).then_some(()) };
+    eventually("late events", async || late().await).await;
+    load.stop();
+    chaos::settled(&system).await;
+    system.caught_up().await;
+
+    let reports = assert_equal(&system, &["--all"]).await;
+    let tables: Vec<_> = topics::all().iter().filter(|topic| topic.table.is_some()).collect();
+    assert_eq!(reports.len(), tables.len());
+    for (report, topic) in reports.iter().zip(tables) {
+        println!("{report}");
+        assert_eq!(report["table"].as_str(), topic.table.as_deref());
+        let compared = report["compared"].as_u64().unwrap();
+        assert!(compared > 0, "{report:#}");
+        if let Some(named) = rows_named(&system, &topic.name) {
+            assert_eq!(compared, named as u64, "every row: {report:#}");
+        }
+    }
+    let retracted: u64 = reports.iter().map(|report| report["retracted"].as_u64().unwrap()).sum();
+    assert!(retracted > 0, "the life had no retraction");
+    expected::assert_tables_follow(&system, &expected::rows(&system)).await;
+    for process in [worker, sink, other] {
+        assert!(process.terminate().await.success());
+    }
+}
+
+/// Rows that were changed, removed, added and raised from the dead in ClickHouse are each found; a swap puts all of it right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_tampered_with_is_different() {
+    let system = system().await;
+    let worker = system.start_ready("process", &[]).await;
+    let sink = system.start_ready("sink", &[]).await;
+    load::send(&system, 5, 3_000);
+    system.caught_up().await;
+    let total = assert_equal(&system, &["incidents"]).await[0]["compared"].as_u64().unwrap();
+    let (one, two) = ("(SELECT min(id) FROM incidents_current)", "(SELECT max(id) FROM incidents_current)");
+    let client = tidewatch::store::client(&system.config.clickhouse);
+    let retracted: String = client
+        .query("SELECT toString(id) FROM incidents GROUP BY id HAVING argMax(retracted, version) = 1 LIMIT 1")
+        .fetch_one()
+        .await
+        .unwrap();
+    // What is replaced would go by its new value in a condition beside it: the condition has a query of its own.
+    let insert = async |replaced: &str, condition: &str| {
+        let rows = format!("SELECT * FROM incidents WHERE {condition} ORDER BY version DESC LIMIT 1");
+        query(&system, &format!("INSERT INTO incidents SELECT * REPLACE({replaced}) FROM ({rows})")).await;
+    };
+    query(&system, &format!("DELETE FROM incidents WHERE id = {two}")).await;
+    insert("'other' AS subject", &format!("id = {one}")).await;
+    insert("generateUUIDv4() AS id", &format!("id = {one}")).await;
+    insert("0 AS retracted, version + 1 AS version", &format!("id = '{retracted}'")).await;
+
+    let (code, reports, errors) = rebuild(&system, &["incidents"]).await;
+    assert_eq!(code, 2, "{errors}");
+    let report = &reports[0];
+    println!("{report:#}");
+    assert_eq!(report["different"], json!({"changed": 2, "missing": 1, "extra": 1}), "{report:#}");
+    assert_eq!(report["compared"].as_u64().unwrap(), total + 1);
+    assert_eq!(report["equal"].as_u64().unwrap(), total - 3);
+    let examples = report["examples"].as_array().unwrap();
+    assert_eq!(examples.len(), 4);
+    let changed = |name: &str, table: &str| {
+        examples.iter().any(|example| {
+            let mut columns = example["columns"].as_array().unwrap().iter();
+            columns.any(|column| column["name"] == name && column["table"] == table)
+        })
+    };
+    assert!(changed("subject", "other") && changed("retracted", "0"), "{examples:#?}");
+
+    let (code, reports, errors) = rebuild(&system, &["incidents", "--swap"]).await;
+    assert_eq!((code, &reports[0]["swapped"]), (2, &json!(true)), "{errors}");
+    assert_eq!(assert_equal(&system, &["incidents"]).await[0]["compared"].as_u64().unwrap(), total);
+    expected::assert_tables_follow(&system, &expected::rows(&system)).await;
+
+    // What a merge may have removed is left out, and so is what retention has taken; but no swap loses it.
+    let ttl = "ALTER TABLE sla_metrics MODIFY TTL toDateTime(first_arrival) + INTERVAL 1 HOUR SETTINGS materialize_ttl_after_modify = 0";
+    query(&system, ttl).await;
+    let (code, reports, errors) = rebuild(&system, &["sla_metrics"]).await;
+    assert_eq!((code, &reports[0]["compared"]), (0, &json!(0)), "{errors}");
+    assert!(reports[0]["excluded"][0]["rows"].as_u64() > Some(0), "{reports:#?}");
+    let mut cut = TopicPartitionList::new();
+    for (partition, (_, end)) in system.bounds("incidents").into_iter().enumerate() {
+        cut.add_partition_offset(&system.log.name("incidents"), partition as i32, Offset::Offset(end / 2))
+            .unwrap();
+    }
+    system.admin().delete_records(&cut, &AdminOptions::new()).await.unwrap();
+    let (code, reports, errors) = rebuild(&system, &["incidents"]).await;
+    assert_eq!((code, reports[0]["different"]["missing"].as_u64()), (0, Some(0)), "{reports:#?} {errors}");
+    let excluded = reports[0]["excluded"][0]["rows"].as_u64().unwrap();
+    assert!(excluded > 0 && excluded + reports[0]["compared"].as_u64().unwrap() == total, "{reports:#?}");
+    let before = count(&system, "incidents_current").await;
+    let (code, _, errors) = rebuild(&system, &["incidents", "--swap"]).await;
+    assert!(code == 1 && errors.contains("would be lost"), "{errors}");
+    assert_eq!(count(&system, "incidents_current").await, before);
+    for process in [worker, sink] {
+        assert!(process.terminate().await.success());
+    }
+}
+
+/// Rebuilds and swaps under load: no row is taken for different that is only on its way, and none is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_swaps_under_load_lose_nothing() {
+    let system = system().await;
+    let worker = system.start_ready("process", &[]).await;
+    let sinks =
+        [system.start_ready("sink", &["sink.batch_rows=50"]).await, system.start_ready("sink", &[]).await];
+    let load = Load::start(&system, 3, 8);
+    eventually("rows", async || (count(&system, "incidents").await > 200).then_some(())).await;
+    for arguments in
+        [&["--all"][..], &["--all", "--swap"], &["incidents", "--swap"], &["sla_metrics", "--swap"]]
+    {
+        let (code, reports, errors) = rebuild(&system, arguments).await;
+        assert_eq!(code, 0, "{reports:#?} {errors}");
+        for report in reports {
+            println!("{report}");
+            assert_eq!(report["swapped"], json!(arguments.len() == 2));
+        }
+    }
+    load.stop();
+    chaos::settled(&system).await;
+    system.caught_up().await;
+    expected::assert_tables_follow(&system, &expected::rows(&system)).await;
+    assert_equal(&system, &["--all"]).await;
+    assert_eq!(
+        count(&system, "system.tables WHERE database = currentDatabase() AND name LIKE '%rebuild%'").await,
+        0
+    );
+    for process in [worker].into_iter().chain(sinks) {
+        assert!(process.terminate().await.success());
+    }
+}
+
+/// A rebuild that a test holds at its steps.
+struct Held {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Held {
+    fn start(system: &System, arguments: &[&str], steps: &str) -> Self {
+        let mut command = command(system, arguments);
+        command.env("FAIL_POINT", steps).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn reached(&mut self, step: &str) {
+        let line = tokio::task::block_in_place(|| self.lines.next()).expect("it reaches the step").unwrap();
+        assert_eq!(line, format!("fail point {step}"));
+    }
+
+    fn go_on(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Killed before the exchange it has changed nothing; killed after it, what the sinks wrote meanwhile is missing until the
+/// next run, which completes the swap, whatever it was asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_a_killed_swap_is_completed_by_the_next_run() {
+    let system = system().await;
+    let worker = system.start_ready("process", &[]).await;
+    let sink = system.start_ready("sink", &[]).await;
+    for (seed, step) in ["filled", "marked", "exchanged", "completed"].into_iter().enumerate() {
+        load::send(&system, 2 * seed as u64 + 1, 500);
+        system.caught_up().await;
+        let former = count(&system, "incidents FINAL").await;
+        let mut held = Held::start(&system, &["incidents", "--swap"], &format!("marked+{step}"));
+        if step != "filled" {
+            // The sinks go on: what they write now is not in the shadow any more.
+            held.reached("marked");
+            load::send(&system, 2 * seed as u64 + 2, 500);
+            system.caught_up().await;
+        }
+        if step != "marked" {
+            if step != "filled" {
+                held.go_on();
+            }
+            held.reached(step);
+        }
+        held.kill();
+        if step == "exchanged" {
+            assert_eq!(count(&system, "incidents FINAL").await, former, "the test is of something missing");
+        } else {
+            expected::assert_tables_follow(&system, &expected::rows(&system)).await;
+        }
+        let reports = assert_equal(&system, &["incidents"]).await;
+        assert_eq!(reports[0]["completed"], json!(["exchanged", "completed"].contains(&step)), "{step}");
+        expected::assert_tables_follow(&system, &expected::rows(&system)).await;
+        let left = "system.tables WHERE database = currentDatabase() AND (name LIKE '%rebuild%' OR comment LIKE '%unfinished%')";
+        assert_eq!(count(&system, left).await, 0, "{step}");
+    }
+    for process in [worker, sink] {
+        assert!(process.terminate().await.success());
+    }
+}
+
+/// Of two runs the later goes on; the other ends and says why, and the table is whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_runs_the_later_goes_on() {
+    let system = system().await;
+    let worker = system.start_ready("process", &[]).await;
+    let sink = system.start_ready("sink", &[]).await;
+    load::send(&system, 7, 500);
+    system.caught_up().await;
+    for step in ["filled", "marked"] {
+        let mut held = Held::start(&system, &["incidents", "--swap"], step);
+        held.reached(step);
+        assert_equal(&system, &["incidents", "--swap"]).await;
+        held.go_on();
+        let mut errors = String::new();
+        std::io::Read::read_to_string(held.child.stderr.as_mut().unwrap(), &mut errors).unwrap();
+        assert_eq!(held.child.wait().unwrap().code(), Some(1));
+        assert!(errors.contains("another `tidewatch rebuild` of the same table has begun"), "{errors}");
+        assert_equal(&system, &["incidents"]).await;
+        expected::assert_tables_follow(&system, &expected::rows(&system)).await;
+    }
+    for process in [worker, sink] {
+        assert!(process.terminate().await.success());
+    }
+}
+
+/// Where no sink runs, what it has not written is not taken for different, and the answer says what it does not cover.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_sink_it_compares_what_was_committed() {
+    let system = system().await;
+    let worker = system.start_ready("process", &[]).await;
+    let sink = system.start_ready("sink", &[]).await;
+    load::send(&system, 9, 1_000);
+    system.caught_up().await;
+    assert!(sink.terminate().await.success());
+    load::send(&system, 13, 1_000);
+    system.folded().await;
+    let rows = count(&system, "incidents FINAL").await;
+    let (code, reports, errors) = rebuild(&system, &["incidents"]).await;
+    assert_eq!((code, &reports[0]["different"]["missing"]), (0, &json!(0)), "{errors}");
+    assert!(
+        reports[0]["compared"].as_u64() >= Some(rows) && reports[0]["records_pending"].as_u64() > Some(0)
+    );
+    // A swap needs no sink: the table is ahead of it then, and changes no more when it comes.
+    let (code, _, errors) = rebuild(&system, &["incidents", "--swap"]).await;
+    assert_eq!(code, 0, "{errors}");
+    assert!(count(&system, "incidents FINAL").await > rows);
+    // Ahead of what is committed, the table shows what is in the log all the same.
+    assert_eq!(rebuild(&system, &["incidents"]).await.0, 0);
+    let sink = system.start_ready("sink", &[]).await;
+    system.caught_up().await;
+    expected::assert_tables_follow(&system, &expected::rows(&system)).await;
+    assert_equal(&system, &["incidents"]).await;
+    let (code, _, errors) = rebuild(&system, &["nothing"]).await;
+    assert!(code == 1 && errors.contains("the tables are accounting, "), "{errors}");
+    for process in [worker, sink] {
+        assert!(process.terminate().await.success());
+    }
+}
