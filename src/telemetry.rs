@@ -122,8 +122,36 @@ fn describe() {
         "Rows that ClickHouse refused and that went to the dead letters, by table."
     );
     describe_gauge!(
-        "tidewatch_sink_lag_records",
-        "Records behind what the sink has committed, by topic and partition; a few marks of transactions are left at rest."
+        "tidewatch_lag_records",
+        "Records that a group has not come to, by group, topic and partition; a few marks of transactions are left at rest."
+    );
+    describe_gauge!(
+        "tidewatch_undecided_records",
+        "Records behind the last stable offset, by topic and partition: open transactions hold their readers back."
+    );
+    describe_gauge!("tidewatch_state_keys", "Keys that a worker holds in memory, by family and partition.");
+    describe_histogram!(
+        "tidewatch_restore_seconds",
+        Unit::Seconds,
+        "From taking a partition over to having its state."
+    );
+    describe_counter!(
+        "tidewatch_restored_records_total",
+        "Records of changelogs that were read to restore state."
+    );
+    describe_counter!("tidewatch_aborts_total", "Transactions that a worker ended without their outputs.");
+    describe_counter!(
+        "tidewatch_pauses_total",
+        "Times a worker paused its partitions, for the broker was slow."
+    );
+    describe_counter!(
+        "tidewatch_cache_lookups_total",
+        "Reads of rows and lists, by of what and whether it was known."
+    );
+    describe_gauge!(
+        "tidewatch_cache_bytes",
+        Unit::Bytes,
+        "What the rows that were seen on the log take in memory."
     );
     describe_gauge!("tidewatch_ready", "1 where the part of the process is ready, else 0.");
     describe_counter!("tidewatch_http_requests_total", "Requests answered, by route, method and status.");

@@ -3,6 +3,7 @@
 pub mod lag;
 mod position;
 pub mod replay;
+pub mod statistics;
 pub mod topics;
 
 pub use position::{LogPosition, NotAPosition};

@@ -16,7 +16,7 @@ use axum::response::sse::{self, Sse};
 use futures::Stream;
 use rdkafka::message::Message;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -31,8 +31,6 @@ use crate::http::{ApiError, CanRead, Tenant};
 use crate::log::replay::Replay;
 use crate::log::{Log, LogPosition};
 
-/// Clients that may listen at once.
-const AT_ONCE: usize = 1_000;
 /// Clients that may read the log at once, to catch up: each has a Kafka client of its own.
 const CATCHING_UP: usize = 4;
 /// After so long without an event the client is told where it stands.
@@ -100,11 +98,10 @@ impl Event {
     }
 }
 
-/// What streams share: the log, and how many there may be.
+/// What streams share: the log, and how many may read it at once.
 #[derive(Clone)]
 pub struct Streams {
     log: Log,
-    places: Arc<Semaphore>,
     catching_up: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
@@ -117,8 +114,7 @@ impl FromRef<Shared> for Streams {
 
 impl Streams {
     pub(super) fn new(log: Log, shutdown: CancellationToken) -> Self {
-        let (places, catching_up) = (Semaphore::new(AT_ONCE), Semaphore::new(CATCHING_UP));
-        Self { log, places: Arc::new(places), catching_up: Arc::new(catching_up), shutdown }
+        Self { log, catching_up: Arc::new(Semaphore::new(CATCHING_UP)), shutdown }
     }
 }
 
@@ -146,9 +142,6 @@ pub async fn incidents(
     let filter = IncidentFilter::take(&mut parameters)?;
     parameters.finish()?;
     let last = last_event_id(&headers)?;
-    let Ok(place) = streams.places.clone().try_acquire_owned() else {
-        return Err(ApiError::unavailable("too many listen at once", RETRY_AFTER));
-    };
     let Some((receiver, told)) = live.listen() else {
         return Err(ApiError::unavailable("this node does not follow the log yet", RETRY_AFTER));
     };
@@ -157,9 +150,7 @@ pub async fn incidents(
         let next = |partition| last.offset(INCIDENTS, partition).map(|offset| offset + 1);
         told.iter().map(|(partition, told)| (*partition, next(*partition).unwrap_or(*told))).collect()
     });
-    let listener =
-        Listener { tenant, filter, next: begun.unwrap_or_else(|| told.clone()), sender, _place: place };
-    metrics::gauge!("tidewatch_streams").increment(1.0);
+    let listener = Listener { tenant, filter, next: begun.unwrap_or_else(|| told.clone()), sender };
     tokio::spawn(async move {
         let shutdown = streams.shutdown.clone();
         tokio::select! {
@@ -167,7 +158,6 @@ pub async fn incidents(
             // A stream would never end by itself, and the process waits for it.
             () = shutdown.cancelled() => {}
         }
-        metrics::gauge!("tidewatch_streams").decrement(1.0);
     });
     Ok(Sse::new(futures::stream::poll_fn(move |context| receiving.poll_recv(context))))
 }
@@ -191,7 +181,6 @@ struct Listener {
     /// The offset behind what the client has been told, by partition.
     next: BTreeMap<i32, i64>,
     sender: mpsc::Sender<Sent>,
-    _place: OwnedSemaphorePermit,
 }
 
 /// The client is gone, or has to come again.

@@ -7,6 +7,8 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::log::statistics;
+
 /// What the group tells the sink, in the order in which it happened.
 #[derive(Debug)]
 pub enum GroupEvent {
@@ -33,20 +35,9 @@ impl Membership {
     }
 }
 
-/// How many records lie behind what is committed, by partition (the marks of transactions among them).
-fn show_lag(topic: &str, partition: i32, records: i64) {
-    let labels = [("topic", topic.to_owned()), ("partition", partition.to_string())];
-    metrics::gauge!("tidewatch_sink_lag_records", &labels).set(records as f64);
-}
-
 impl ClientContext for Membership {
     fn stats(&self, statistics: Statistics) {
-        for topic in statistics.topics.values() {
-            // -1 where that is not known: of partitions that are another's.
-            for partition in topic.partitions.values().filter(|partition| partition.consumer_lag >= 0) {
-                show_lag(&topic.topic, partition.partition, partition.consumer_lag);
-            }
-        }
+        statistics::show(super::GROUP, &statistics);
     }
 }
 
@@ -65,7 +56,7 @@ impl ConsumerContext for Membership {
                 let partitions = list(partitions);
                 tracing::info!(?partitions, "revoked");
                 for (topic, partition) in &partitions {
-                    show_lag(topic, *partition, 0);
+                    statistics::show_lag(super::GROUP, topic, *partition, 0);
                 }
                 self.tell(GroupEvent::Revoked(partitions));
             }

@@ -43,7 +43,7 @@ use writer::{GivenUp, Writer};
 
 use crate::config::{Config, SinkConfig};
 use crate::http::Readiness;
-use crate::log::Log;
+use crate::log::{Log, statistics};
 use crate::store;
 
 /// The name of the group.
@@ -77,7 +77,7 @@ pub async fn run(
     let consumer: StreamConsumer<Membership> = log
         .consumer(GROUP)
         .set("session.timeout.ms", config.sink.session_timeout.as_millis().to_string())
-        .set("statistics.interval.ms", "5000")
+        .set("statistics.interval.ms", statistics::INTERVAL)
         .create_with_context(Membership::new(sender))?;
     let topics: Vec<&str> = sources.iter().map(|source| source.topic.as_str()).collect();
     consumer.subscribe(&topics)?;

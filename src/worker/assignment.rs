@@ -18,7 +18,7 @@ use super::snapshot::Origin;
 use super::{COORDINATOR, Worker};
 use crate::event::Millis;
 use crate::log::lag::Quiet;
-use crate::log::topics;
+use crate::log::{statistics, topics};
 use crate::stream::Operator;
 
 impl<O> Worker<'_, O>
@@ -51,6 +51,7 @@ where
     fn hand_over(&mut self, partition: i32) {
         self.save(Some(partition));
         self.partitions.remove(partition);
+        statistics::show_lag(&super::group(self.family.topic), &self.topic, partition, 0);
         self.transaction.ends(|ends| ends.remove(&partition));
         for restoration in &mut self.restorations {
             restoration.forget(partition);

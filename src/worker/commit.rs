@@ -45,7 +45,7 @@ where
         let has_report = self.reporter.is_due();
         FailPoint::Outputs.reach(self.transaction.outputs);
         if has_report {
-            Reporter::account(&mut self.partitions, &mut self.transaction)?;
+            Reporter::account(&mut self.partitions, &mut self.transaction, self.family.topic)?;
         }
         let mut offsets = TopicPartitionList::new();
         for (partition, owned) in self.partitions.dirty() {

@@ -48,7 +48,7 @@ use transaction::Transaction;
 
 use crate::config::ProcessConfig;
 use crate::http::Readiness;
-use crate::log::Log;
+use crate::log::{Log, statistics};
 use crate::settings::Book;
 use crate::stream::{Operator, Outcome, Step};
 
@@ -154,7 +154,8 @@ where
             .set("heartbeat.interval.ms", (config.session_timeout.as_millis() / 4).to_string())
             // A record that is gone before it was folded is an error, not a jump.
             .set("auto.offset.reset", "error")
-            .create_with_context(RebalanceQueue::default())
+            .set("statistics.interval.ms", statistics::INTERVAL)
+            .create_with_context(RebalanceQueue::new(group(family.topic)))
             .map_err(WorkerError::kafka("creating the consumer"))?;
         let topic = log.name(family.topic);
         consumer.subscribe(&[&topic]).map_err(WorkerError::kafka("subscribing"))?;

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Statistics, TopicPartitionList};
+
+use crate::log::statistics;
 
 /// What the group decided.
 #[derive(Debug)]
@@ -20,8 +22,10 @@ pub(super) enum Change {
 /// Takes the place of librdkafka's own handling: an assignment is acted on by the loop, after what
 /// is open has been committed, not inside the callback. The callback runs in the loop's own `poll`, so
 /// the lock is never contended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RebalanceQueue {
+    /// The group, for metrics.
+    group: String,
     state: Mutex<State>,
 }
 
@@ -32,6 +36,10 @@ struct State {
 }
 
 impl RebalanceQueue {
+    pub fn new(group: String) -> Self {
+        Self { group, state: Mutex::default() }
+    }
+
     pub fn next_change(&self) -> Option<Change> {
         self.state().changes.pop_front()
     }
@@ -50,7 +58,11 @@ impl RebalanceQueue {
     }
 }
 
-impl ClientContext for RebalanceQueue {}
+impl ClientContext for RebalanceQueue {
+    fn stats(&self, statistics: Statistics) {
+        statistics::show(&self.group, &statistics);
+    }
+}
 
 impl ConsumerContext for RebalanceQueue {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {

@@ -83,8 +83,11 @@ impl Reporter {
     pub fn account<O: Operator>(
         partitions: &mut Partitions<O>,
         transaction: &mut Transaction,
+        topic: &str,
     ) -> Result<(), WorkerError> {
         for (partition, owned) in partitions.iter_mut() {
+            let labels = [("family", topic.to_owned()), ("partition", partition.to_string())];
+            metrics::gauge!("tidewatch_state_keys", &labels).set(owned.task.keys() as f64);
             for row in owned.task.accounting() {
                 owned.is_dirty = true;
                 transaction.send_row(&row, partition)?;
