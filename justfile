@@ -23,6 +23,10 @@ test *arguments:
 chaos:
     CHAOS_KILLS=1000 cargo test --test it -- chaos --nocapture
 
+# Ten minutes of requests made of the API's own document, good and bad.
+schemathesis:
+    SCHEMATHESIS='--max-examples=1000 --max-time=600 --continue-on-failure' cargo test --test it -- openapi::what_the_document --nocapture
+
 # What CI runs.
 ci:
     .ci/run

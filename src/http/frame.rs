@@ -35,7 +35,7 @@ const COMPRESSED: u64 = 1024;
 /// When to come again after a refusal.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The routes with all that is around them.
+/// The routes, of which there must be one, with all that is around them.
 pub fn wrap(router: Router, config: &HttpConfig) -> Router {
     let limits = Limits {
         timeout: config.request_timeout,
@@ -46,12 +46,13 @@ pub fn wrap(router: Router, config: &HttpConfig) -> Router {
     let is_worth_it = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED));
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it);
     router
+        // Of routes and their methods alone: what there is none of is answered so.
+        .route_layer(middleware::from_fn(refuse_needless_body))
         .fallback(errors::no_such_route)
         .method_not_allowed_fallback(errors::no_such_method)
         .layer(DefaultBodyLimit::max(body::LIMIT))
         // An encoding that it does not know it passes on, so that the refusal has the API's own body.
         .layer(RequestDecompressionLayer::new().gzip(true).pass_through_unaccepted(true))
-        .layer(middleware::from_fn(refuse_needless_body))
         .layer(middleware::from_fn_with_state(limits, limit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(measure))
@@ -178,7 +179,7 @@ impl Drop for Counted {
 /// A body where none is read is a mistake: the client means something that would not happen.
 async fn refuse_needless_body(request: Request, next: Next) -> Response {
     let takes_none = [Method::GET, Method::HEAD, Method::DELETE].contains(request.method());
-    if takes_none && route(&request).is_some() && !request.body().is_end_stream() {
+    if takes_none && !request.body().is_end_stream() {
         return ApiError::invalid("body", "none is expected here").into_response();
     }
     next.run(request).await
@@ -250,6 +251,7 @@ mod tests {
             (Method::GET, "{}", 422),
             (Method::HEAD, "{}", 422),
             (Method::POST, "{}", 200),
+            (Method::DELETE, "{}", 405),
         ] {
             let (response, body) = ask(&router, request(method.clone(), "/here", &[], body)).await;
             assert_eq!(response.status(), expected, "{method}");
@@ -262,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_requests_id_is_in_the_answer() {
-        let router = wrapped(Router::new(), &[]);
+        let router = wrapped(Router::new().route("/here", get(async || "here")), &[]);
         let long = "x".repeat(129);
         for (id, is_taken) in [("abc-1.2:3_4", true), ("two words", false), ("a\"b", false), (&*long, false)]
         {

@@ -270,7 +270,7 @@ async fn versions(
     tag = "registry",
     params(
         ("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value"),
-        ("version" = String, Path, description = "Its number, or `latest`.", example = "latest")
+        ("version" = String, Path, description = "Its number, or `latest`.", pattern = "^([1-9][0-9]{0,8}|latest)$", example = "latest")
     ),
     responses((status = 200, description = "The version.", body = RegisteredSchema))
 )]
@@ -289,7 +289,7 @@ async fn version(
     tag = "registry",
     params(
         ("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value"),
-        ("version" = String, Path, description = "Its number, or `latest`.", example = "latest")
+        ("version" = String, Path, description = "Its number, or `latest`.", pattern = "^([1-9][0-9]{0,8}|latest)$", example = "latest")
     ),
     responses((status = 200, description = "The schema: JSON.", body = Value))
 )]

@@ -188,6 +188,15 @@ impl System {
         process
     }
 
+    /// Waits until each partition of the log begins with a mark, by which what is set has come into force (I4).
+    pub async fn settings_in_force(&self) {
+        eventually("the first marks", async || {
+            let bounds = tokio::task::block_in_place(|| self.bounds("civic"));
+            bounds.iter().all(|(_, end)| *end > 0).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the workers have folded and the sink has written all that is in the log.
     pub async fn caught_up(&self) {
         self.folded().await;
