@@ -23,6 +23,10 @@ test *arguments:
 chaos:
     CHAOS_KILLS=1000 cargo test --test it -- chaos --nocapture
 
+# A thousand kills of sinks, at each step of a batch and at random moments.
+chaos-sink:
+    SINK_KILLS=1000 cargo test --test it -- i6_killed_sinks_leave_every_view --nocapture
+
 # What CI runs.
 ci:
     .ci/run
@@ -38,6 +42,7 @@ bench:
     cargo bench --bench fold
     cargo bench --bench end_to_end
     cargo bench --bench backtest
+    cargo bench --bench sink
 
 # The properties of the engine, each tried with many more cases.
 nightly:
