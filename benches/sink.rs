@@ -106,7 +106,7 @@ async fn compare(rows: u64) -> Result<(), Failure> {
         let message =
             OwnedMessage::new(Some(value), None, topic.clone(), Timestamp::NotAvailable, 0, 0, None);
         plan.write(&message, &mut body)?;
-        if (number + 1) % BATCH as u64 == 0 || number + 1 == rows {
+        if (number + 1).is_multiple_of(BATCH as u64) || number + 1 == rows {
             bodies.push(Bytes::from(std::mem::take(&mut body)));
         }
     }
@@ -235,7 +235,7 @@ fn incident(number: u64) -> Incident {
         subject: id.to_string(),
         title: "Issue overdue".into(),
         started_at: at + 5_000,
-        ended_at: (number % 3 == 0).then_some(at + 90_000),
+        ended_at: number.is_multiple_of(3).then_some(at + 90_000),
         attributes: [("due_source", "reported"), ("department", "PARK")]
             .map(|(name, value)| (name.into(), value.into()))
             .into(),
