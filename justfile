@@ -27,6 +27,10 @@ chaos:
 schemathesis:
     SCHEMATHESIS='--max-examples=1000 --max-time=600 --continue-on-failure' cargo test --test it -- openapi::what_the_document --nocapture
 
+# A thousand kills of sinks, at each step of a batch and at random moments.
+chaos-sink:
+    SINK_KILLS=1000 cargo test --test it -- i6_killed_sinks_leave_every_view --nocapture
+
 # What CI runs.
 ci:
     .ci/run
@@ -42,6 +46,9 @@ bench:
     cargo bench --bench fold
     cargo bench --bench end_to_end
     cargo bench --bench backtest
+    cargo bench --bench sink
+    cargo bench --bench serve
+    cargo bench --bench sink
 
 # The properties of the engine, each tried with many more cases.
 nightly:

@@ -77,6 +77,8 @@ pub async fn run(
     let consumer: StreamConsumer<Membership> = log
         .consumer(GROUP)
         .set("session.timeout.ms", config.sink.session_timeout.as_millis().to_string())
+        // A third of it: with its own default, 3 s, the client would miss a short session each time.
+        .set("heartbeat.interval.ms", (config.sink.session_timeout.as_millis() / 3).to_string())
         .set("statistics.interval.ms", statistics::INTERVAL)
         .create_with_context(Membership::new(sender))?;
     let topics: Vec<&str> = sources.iter().map(|source| source.topic.as_str()).collect();

@@ -107,8 +107,8 @@ impl Writer {
         let table = source.plan.table();
         // Of this batch alone: what is read again after a crash is another batch, and harmless by id and version (I6).
         let batch = Uuid::now_v7();
-        let whole = 0..rows.count();
-        let mut unwritten = vec![whole];
+        let all = 0..rows.count();
+        let mut unwritten = vec![all];
         let mut refused = Vec::new();
         while let Some(places) = unwritten.pop() {
             let token = format!("{batch}/{}-{}", places.start, places.end);

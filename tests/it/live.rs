@@ -188,33 +188,35 @@ async fn reads_by_id_go_on_while_the_store_is_away() {
     eventually("all as before", fresh).await;
 }
 
+const STREAM: &str = "/v1/incidents/stream";
+
 /// An event of a stream: its name (empty where it only says where the client stands), id and data.
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
-    name: String,
-    id: String,
-    data: Value,
+pub struct Told {
+    pub name: String,
+    pub id: String,
+    pub data: Value,
 }
 
 /// A client of the stream.
-struct Client {
+pub struct Client {
     response: reqwest::Response,
     buffer: String,
 }
 
 impl Client {
-    async fn connect(node: &Process, key: &str, query: &str, last: Option<&str>) -> Self {
-        let path = format!("/v1/incidents/stream{query}");
+    /// Connects to the stream at `path`.
+    pub async fn connect(node: &Process, key: &str, path: &str, last: Option<&str>) -> Self {
         let headers: Vec<_> = last.iter().map(|id| ("last-event-id", *id)).collect();
         let response = eventually("a stream", async || {
-            let response = get(node, key, &path, &headers).await;
+            let response = get(node, key, path, &headers).await;
             (response.status() == 200).then_some(response)
         });
         Self { response: response.await, buffer: String::new() }
     }
 
     /// The next event; `None` once the stream has ended.
-    async fn next(&mut self) -> Option<Told> {
+    pub async fn next(&mut self) -> Option<Told> {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
                 let field = |name: &str| {
@@ -234,7 +236,7 @@ impl Client {
     }
 
     /// The next event that tells of an incident.
-    async fn next_incident(&mut self) -> Told {
+    pub async fn next_incident(&mut self) -> Told {
         loop {
             let told = self.next().await.expect("the stream goes on");
             if !told.name.is_empty() {
@@ -270,7 +272,7 @@ async fn a_stream_resumes_without_a_gap_or_a_repeat() {
     system.caught_up().await;
     let before = versions(&system, "boston");
 
-    let mut client = Client::connect(&all, KEY, "", None).await;
+    let mut client = Client::connect(&all, KEY, STREAM, None).await;
     let mut last = client.next().await.unwrap();
     assert!(last.name.is_empty() && !last.id.is_empty(), "first where it stands: {last:?}");
     let nodes = [&all, &second];
@@ -281,7 +283,7 @@ async fn a_stream_resumes_without_a_gap_or_a_repeat() {
         let issues = overdue(&all, KEY, 6, 7).await;
         overdue(&all, OTHER_KEY, 2, 3).await;
         close(&all, KEY, &issues[turn % 6]).await;
-        client = Client::connect(nodes[turn % 2], KEY, "", Some(&last.id)).await;
+        client = Client::connect(nodes[turn % 2], KEY, STREAM, Some(&last.id)).await;
         for _ in 0..=turn % 4 {
             last = client.next_incident().await;
             told.push(last.clone());
@@ -319,9 +321,10 @@ async fn a_stream_tells_of_corrections_and_retractions() {
     let system = System::new("").await;
     system.set(Some("salem"), json!({ "allowance": "0s" }));
     let all = system.start_ready("all", &[]).await;
-    let mut stranger = Client::connect(&all, OTHER_KEY, "", None).await;
-    let mut client = Client::connect(&all, KEY, "?severity=high&rule=sla_breach", None).await;
-    let mut elsewhere = Client::connect(&all, KEY, "?rule=rage_click", None).await;
+    let mut stranger = Client::connect(&all, OTHER_KEY, STREAM, None).await;
+    let mut client =
+        Client::connect(&all, KEY, "/v1/incidents/stream?severity=high&rule=sla_breach", None).await;
+    let mut elsewhere = Client::connect(&all, KEY, "/v1/incidents/stream?rule=rage_click", None).await;
     for client in [&mut stranger, &mut client, &mut elsewhere] {
         assert!(client.next().await.unwrap().name.is_empty());
     }
@@ -351,7 +354,7 @@ async fn a_stream_tells_of_corrections_and_retractions() {
 async fn a_stream_says_where_what_was_missed_is_gone() {
     let system = System::new("").await;
     let all = system.start_ready("all", &[]).await;
-    let mut client = Client::connect(&all, KEY, "", None).await;
+    let mut client = Client::connect(&all, KEY, STREAM, None).await;
     let first = client.next().await.unwrap().id;
     overdue(&all, KEY, 3, 1).await;
     for _ in 0..3 {
@@ -361,14 +364,14 @@ async fn a_stream_says_where_what_was_missed_is_gone() {
         system.read_committed("incidents").into_iter().find(|(_, r)| !r.is_empty()).unwrap();
     delete_before(&system, "incidents", partition.into(), records[1].offset()).await;
     for last in [first.as_str(), "incidents:0@999999"] {
-        let mut client = Client::connect(&all, KEY, "", Some(last)).await;
+        let mut client = Client::connect(&all, KEY, STREAM, Some(last)).await;
         let reset = client.next().await.unwrap();
         assert_eq!(reset.name, "reset", "{reset:?}");
         overdue(&all, KEY, 1, 1).await;
         assert_eq!(client.next_incident().await.name, "incident", "what comes then is told");
     }
     for wrong in ["nonsense", "civic:0@1"] {
-        let answer = get(&all, KEY, "/v1/incidents/stream", &[("last-event-id", wrong)]).await;
+        let answer = get(&all, KEY, STREAM, &[("last-event-id", wrong)]).await;
         assert_eq!(answer.status(), 422);
         let answer: Value = answer.json().await.unwrap();
         assert_eq!(answer["error"]["details"]["field"], json!("Last-Event-ID"));
