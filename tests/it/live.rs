@@ -188,6 +188,8 @@ async fn reads_by_id_go_on_while_the_store_is_away() {
     eventually("all as before", fresh).await;
 }
 
+/// How long a stream may say nothing that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 const STREAM: &str = "/v1/incidents/stream";
 
 /// An event of a stream: its name (empty where it only says where the client stands), id and data.
@@ -229,7 +231,7 @@ impl Client {
                 self.buffer = rest.to_owned();
                 return Some(told);
             }
-            let chunk = tokio::time::timeout(Duration::from_secs(60), self.response.chunk()).await;
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
             let chunk = chunk.expect("the stream says something").ok()??;
             self.buffer.push_str(str::from_utf8(&chunk).unwrap());
         }
@@ -237,12 +239,15 @@ impl Client {
 
     /// The next event that tells of an incident.
     pub async fn next_incident(&mut self) -> Told {
-        loop {
-            let told = self.next().await.expect("the stream goes on");
-            if !told.name.is_empty() {
-                return told;
+        let wait = async {
+            loop {
+                let told = self.next().await.expect("the stream goes on");
+                if !told.name.is_empty() {
+                    return told;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("an incident is told of")
     }
 }
 
