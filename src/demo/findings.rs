@@ -119,6 +119,7 @@ pub(super) fn print_hints(config: &Config, url: &str) {
     let brokers = &config.kafka.brokers;
     say(&format!(
         r#"Up until Ctrl-C:
+  Page        {url}/#key={KEY}
   API         {url}   (key: {KEY})    health: {url}/readyz    metrics: {url}/metrics
   ClickHouse  {clickhouse}   database {database}
   Kafka       {brokers}

@@ -42,6 +42,8 @@ fn row(title: &str) -> String {
 
 const CONNECTION: &str = "document.querySelector('#connection').textContent";
 const FOCUS: &str = "document.activeElement";
+/// The title of the row that has the focus.
+const FOCUSED_TITLE: &str = "document.activeElement.closest('button')?.querySelector('.title')?.textContent";
 
 /// What is not the page's own server's, of all that was asked for.
 fn strangers<'a>(tab: &'a Tab, url: &str) -> Vec<&'a String> {
@@ -157,9 +159,7 @@ async fn all_is_reached_by_keyboard_alone() {
         tab.press("Tab").await;
         let outline = tab.evaluate(&format!("getComputedStyle({FOCUS}).outline")).await;
         assert!(!outline.as_str().unwrap().contains("none"), "{stops:?}: {outline}");
-        let name = format!(
-            "{FOCUS}.querySelector('.title')?.textContent || {FOCUS}.id || {FOCUS}.className || {FOCUS}.tagName"
-        );
+        let name = format!("{FOCUSED_TITLE} || {FOCUS}.id || {FOCUS}.className || {FOCUS}.tagName");
         stops.push(text(&mut tab, &name).await);
     }
     assert_eq!(stops, wanted);
@@ -178,7 +178,6 @@ async fn all_is_reached_by_keyboard_alone() {
     tab.until(&format!("!{detail}.checkVisibility()")).await;
 
     // Paused, nothing moves under the reader; who stands on what goes, stands on what is next to it then.
-    let focus_title = format!("{FOCUS}.querySelector('.title')?.textContent");
     let press = |id: &str| format!("document.getElementById('{id}').focus()");
     tab.evaluate(&press("pause")).await;
     tab.press("Space").await;
@@ -191,7 +190,7 @@ async fn all_is_reached_by_keyboard_alone() {
     tab.until(&row("Overdue: Last")).await;
     tab.evaluate(&format!("{}.querySelector('button').focus()", row("Overdue: Last"))).await;
     resolve(&all, &second, -60).await;
-    tab.until(&format!("{focus_title} === 'Overdue: Dark lamp'")).await;
+    tab.until(&format!("{FOCUSED_TITLE} === 'Overdue: Dark lamp'")).await;
     assert_eq!(tab.problems().len(), refusals, "{:?}", tab.problems());
 }
 
