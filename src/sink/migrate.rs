@@ -4,7 +4,7 @@
 //! their own that begin with `--`. A file is recorded once all of it is applied, so after a crash it runs
 //! again from its beginning: every statement has to bear that (`IF NOT EXISTS`, `CREATE OR REPLACE VIEW`). A
 //! file that was applied never changes; what comes after is a new file. Of several programs that migrate at once, one does
-//! and the others [wait](lock).
+//! and the others wait for it.
 
 mod describe;
 mod lock;
