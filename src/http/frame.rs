@@ -46,13 +46,14 @@ pub fn wrap(router: Router, config: &HttpConfig) -> Router {
     let is_worth_it = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED));
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it);
     router
-        // Of routes and their methods alone: what there is none of is answered so.
+        // An encoding that it does not know it passes on, so that the refusal has the API's own body.
+        .route_layer(RequestDecompressionLayer::new().gzip(true).pass_through_unaccepted(true))
+        // Of routes and their methods alone: what there is none of is answered so. Before inflation, which hides whether
+        // there is a body.
         .route_layer(middleware::from_fn(refuse_needless_body))
         .fallback(errors::no_such_route)
         .method_not_allowed_fallback(errors::no_such_method)
         .layer(DefaultBodyLimit::max(body::LIMIT))
-        // An encoding that it does not know it passes on, so that the refusal has the API's own body.
-        .layer(RequestDecompressionLayer::new().gzip(true).pass_through_unaccepted(true))
         .layer(middleware::from_fn_with_state(limits, limit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(measure))
