@@ -18,6 +18,7 @@ use crate::log::Log;
 use crate::log::replay::Replay;
 use crate::sink::Source;
 use crate::sink::batch::Outcome;
+use crate::sink::refusal;
 use crate::sink::writer::backoff;
 use crate::store;
 
@@ -37,7 +38,7 @@ const TIMEOUTS: (Option<Duration>, Option<Duration>) =
 pub(super) struct Filled {
     /// Rows that were written.
     pub rows: u64,
-    /// Records that can't be rows: the sink has made dead letters of them, or has passed them over.
+    /// Records that have no row: the sink has made dead letters of them, or has passed them over.
     pub without_row: u64,
     /// Behind the last record of each partition that has one.
     pub behind: BTreeMap<i32, i64>,
@@ -62,16 +63,28 @@ pub(super) async fn fill(
     let client = client
         .clone()
         .with_setting("async_insert", "0")
+        // Nothing is to depend on what the table remembers of other inserts.
+        .with_setting("insert_deduplicate", "0")
         // The log holds the months of years; the default refuses an insert into more than 100 of them.
         .with_setting("max_partitions_per_insert_block", "0");
+    let mut refused = 0;
     while let Some(batch) = batches.recv().await {
-        insert(&client, source, batch).await?;
+        refused += write(&client, source, batch).await?;
     }
     let topic = || source.local_topic.to_owned();
-    reading.await?.map_err(|error| match error {
+    let filled = reading.await?.map_err(|error| match error {
         ReadError::Log(source) => RebuildError::Log { topic: topic(), source },
         ReadError::Convert(source) => RebuildError::Convert { topic: topic(), source },
-    })
+    })?;
+    Ok(Filled { rows: filled.rows - refused, without_row: filled.without_row + refused, ..filled })
+}
+
+/// Rows on their way.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Where the bytes of each end.
+    ends: Vec<usize>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -87,40 +100,69 @@ fn read(
     source: &Source,
     offsets: Offsets,
     bar: &ProgressBar,
-    batches: &Sender<Bytes>,
+    batches: &Sender<Batch>,
 ) -> Result<Filled, ReadError> {
     let mut filled = Filled::default();
     let mut replay = Replay::start(log, source.local_topic, offsets)?;
     let total = replay.left();
     bar.set_length(total);
     bar.set_position(0);
-    let mut rows = Vec::new();
+    let mut batch = Batch::default();
     let mut records = 0_u64;
     while let Some(message) = replay.read()? {
         filled.behind.insert(message.partition(), message.offset() + 1);
-        match source.convert(&message, &mut rows)? {
-            Outcome::Row => filled.rows += 1,
+        match source.convert(&message, &mut batch.bytes)? {
+            Outcome::Row => {
+                filled.rows += 1;
+                batch.ends.push(batch.bytes.len());
+            }
             // The sink has sent the letter when it met the record; a second one would say the same.
             Outcome::Letter(_) | Outcome::Nothing => filled.without_row += 1,
         }
         records += 1;
-        if rows.len() >= BATCH && batches.blocking_send(std::mem::take(&mut rows).into()).is_err() {
+        if batch.bytes.len() >= BATCH && batches.blocking_send(std::mem::take(&mut batch)).is_err() {
             return Ok(filled); // the other side has met an error, and says so
         }
         if records.is_multiple_of(1_000) {
             bar.set_position(total - replay.left());
         }
     }
-    if !rows.is_empty() {
+    if !batch.ends.is_empty() {
         // As above.
-        let _ = batches.blocking_send(rows.into());
+        let _ = batches.blocking_send(batch);
     }
     bar.set_position(total);
     Ok(filled)
 }
 
+/// Writes rows, save for those that ClickHouse refuses, which are found by halves, as the sink finds them; how many these are.
+async fn write(client: &Client, source: &Source, batch: Batch) -> Result<u64, RebuildError> {
+    let (bytes, ends) = (Bytes::from(batch.bytes), batch.ends);
+    let ends_at = |count: usize| if count == 0 { 0 } else { ends[count - 1] };
+    let mut unwritten = vec![0..ends.len()];
+    let mut refused = 0;
+    while let Some(places) = unwritten.pop() {
+        match insert(client, source, bytes.slice(ends_at(places.start)..ends_at(places.end))).await? {
+            Inserted::All => {}
+            Inserted::None if places.len() == 1 => refused += 1,
+            Inserted::None => {
+                let middle = places.start + places.len() / 2;
+                unwritten.extend([middle..places.end, places.start..middle]);
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// What became of rows.
+enum Inserted {
+    All,
+    /// One of them at least is at fault.
+    None,
+}
+
 /// Inserts rows. Where ClickHouse is away it is tried again for a while.
-async fn insert(client: &Client, source: &Source, rows: Bytes) -> Result<(), RebuildError> {
+async fn insert(client: &Client, source: &Source, rows: Bytes) -> Result<Inserted, RebuildError> {
     let table = source.plan.table();
     let mut delays = backoff();
     let began = Instant::now();
@@ -132,7 +174,8 @@ async fn insert(client: &Client, source: &Source, rows: Bytes) -> Result<(), Reb
             insert.end().await
         };
         match sent.await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(Inserted::All),
+            Err(error) if refusal::is_of_data(&error) => return Ok(Inserted::None),
             Err(error) if store::is_away(&error) && began.elapsed() < PATIENCE => {
                 tokio::time::sleep(delays.next().unwrap_or_default()).await;
             }

@@ -370,3 +370,22 @@ async fn without_a_sink_it_compares_what_was_committed() {
         assert!(process.terminate().await.success());
     }
 }
+
+/// A row that ClickHouse refuses is in no table: the sink has made a dead letter of it, and a rebuild passes it over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clickhouse_refuses_is_passed_over() {
+    let system = system().await;
+    query(&system, "ALTER TABLE incidents ADD CONSTRAINT some CHECK sipHash64(id) % 20 != 0").await;
+    let worker = system.start_ready("process", &[]).await;
+    let sink = system.start_ready("sink", &[]).await;
+    load::send(&system, 21, 1_000);
+    system.caught_up().await;
+    system.caught_up().await; // the sink's letters, too
+    let reports = assert_equal(&system, &["incidents", "--swap"]).await;
+    assert!(reports[0]["compared"].as_u64() > Some(0), "{reports:#?}");
+    let refused = count(&system, "dead_letters FINAL WHERE reason = 'refused'").await;
+    assert!(refused > 0 && reports[0]["records_without_row"] == json!(refused), "{refused} {reports:#?}");
+    for process in [worker, sink] {
+        assert!(process.terminate().await.success());
+    }
+}
