@@ -3,6 +3,8 @@
 //! is needed.
 
 use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -178,17 +180,25 @@ fn find_id(id: &str) -> Result<&'static PinnedSchema, RegistryError> {
     codec::schemas().get(&id).ok_or_else(RegistryError::no_schema)
 }
 
-fn finish(mut parameters: Parameters) -> Result<(), RegistryError> {
-    for name in WITHOUT_EFFECT {
-        parameters.text(name);
+/// Refuses parameters but those [without effect](WITHOUT_EFFECT).
+struct Harmless;
+
+impl<S: Send + Sync> FromRequestParts<S> for Harmless {
+    type Rejection = RegistryError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RegistryError> {
+        let mut parameters = Parameters::from_request_parts(parts, state).await?;
+        for name in WITHOUT_EFFECT {
+            parameters.text(name);
+        }
+        parameters.finish()?;
+        Ok(Self)
     }
-    Ok(parameters.finish()?)
 }
 
 /// The kinds of schemas that there are.
 #[utoipa::path(get, path = "/schemas/types", tag = "registry", responses((status = 200, description = "`AVRO`.", body = Vec<String>)))]
-async fn types(parameters: Parameters) -> Result<Json<[&'static str; 1]>, RegistryError> {
-    finish(parameters)?;
+async fn types(_: Harmless) -> Result<Json<[&'static str; 1]>, RegistryError> {
     Ok(Json(["AVRO"]))
 }
 
@@ -200,8 +210,7 @@ async fn types(parameters: Parameters) -> Result<Json<[&'static str; 1]>, Regist
     params(("id" = u32, Path, description = "The schema's id.")),
     responses((status = 200, description = "The schema.", body = SchemaText))
 )]
-async fn by_id(Path(id): Path<String>, parameters: Parameters) -> Result<Json<SchemaText>, RegistryError> {
-    finish(parameters)?;
+async fn by_id(Path(id): Path<String>, _: Harmless) -> Result<Json<SchemaText>, RegistryError> {
     Ok(Json(SchemaText { schema: find_id(&id)?.text }))
 }
 
@@ -213,8 +222,7 @@ async fn by_id(Path(id): Path<String>, parameters: Parameters) -> Result<Json<Sc
     params(("id" = u32, Path, description = "The schema's id.")),
     responses((status = 200, description = "The schema: JSON.", body = Value))
 )]
-async fn text_by_id(Path(id): Path<String>, parameters: Parameters) -> Result<Response, RegistryError> {
-    finish(parameters)?;
+async fn text_by_id(Path(id): Path<String>, _: Harmless) -> Result<Response, RegistryError> {
     Ok(json(find_id(&id)?.text))
 }
 
@@ -228,9 +236,8 @@ async fn text_by_id(Path(id): Path<String>, parameters: Parameters) -> Result<Re
 )]
 async fn versions_of_id(
     Path(id): Path<String>,
-    parameters: Parameters,
+    _: Harmless,
 ) -> Result<Json<Vec<SubjectVersion>>, RegistryError> {
-    finish(parameters)?;
     let schema = find_id(&id)?;
     let subject = subject_of(schema);
     let versions = versions_of(&subject)?.into_iter().filter(|(_, other)| other.id == schema.id);
@@ -239,8 +246,7 @@ async fn versions_of_id(
 
 /// Every subject: `TOPIC-value`.
 #[utoipa::path(get, path = "/subjects", tag = "registry", responses((status = 200, description = "The subjects.", body = Vec<String>)))]
-async fn subjects(parameters: Parameters) -> Result<Json<Vec<String>>, RegistryError> {
-    finish(parameters)?;
+async fn subjects(_: Harmless) -> Result<Json<Vec<String>>, RegistryError> {
     let mut subjects: Vec<_> = codec::schemas().values().map(subject_of).collect();
     subjects.sort();
     subjects.dedup();
@@ -255,11 +261,7 @@ async fn subjects(parameters: Parameters) -> Result<Json<Vec<String>>, RegistryE
     params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
     responses((status = 200, description = "Their numbers, from 1.", body = Vec<usize>))
 )]
-async fn versions(
-    Path(subject): Path<String>,
-    parameters: Parameters,
-) -> Result<Json<Vec<usize>>, RegistryError> {
-    finish(parameters)?;
+async fn versions(Path(subject): Path<String>, _: Harmless) -> Result<Json<Vec<usize>>, RegistryError> {
     Ok(Json(versions_of(&subject)?.into_iter().map(|(version, _)| version).collect()))
 }
 
@@ -276,9 +278,8 @@ async fn versions(
 )]
 async fn version(
     Path((subject, version)): Path<(String, String)>,
-    parameters: Parameters,
+    _: Harmless,
 ) -> Result<Json<RegisteredSchema>, RegistryError> {
-    finish(parameters)?;
     find_version(&subject, &version).map(Json)
 }
 
@@ -295,9 +296,8 @@ async fn version(
 )]
 async fn text_of_version(
     Path((subject, version)): Path<(String, String)>,
-    parameters: Parameters,
+    _: Harmless,
 ) -> Result<Response, RegistryError> {
-    finish(parameters)?;
     Ok(json(find_version(&subject, &version)?.schema))
 }
 
@@ -312,10 +312,9 @@ async fn text_of_version(
 )]
 async fn look_up(
     Path(subject): Path<String>,
-    parameters: Parameters,
+    _: Harmless,
     JsonBytes(body): JsonBytes,
 ) -> Result<Json<RegisteredSchema>, RegistryError> {
-    finish(parameters)?;
     let LookUp { schema, schema_type } = crate::http::body::parse(&body)?;
     let versions = versions_of(&subject)?;
     if schema_type.is_some_and(|name| name != "AVRO") {
@@ -342,8 +341,7 @@ const MODE: Mode = Mode { mode: "READONLY" };
     tag = "registry",
     responses((status = 200, description = "A version reads what those before it wrote.", body = Compatibility))
 )]
-async fn config(parameters: Parameters) -> Result<Json<Compatibility>, RegistryError> {
-    finish(parameters)?;
+async fn config(_: Harmless) -> Result<Json<Compatibility>, RegistryError> {
     Ok(Json(COMPATIBILITY))
 }
 
@@ -357,9 +355,8 @@ async fn config(parameters: Parameters) -> Result<Json<Compatibility>, RegistryE
 )]
 async fn config_of_subject(
     Path(subject): Path<String>,
-    parameters: Parameters,
+    _: Harmless,
 ) -> Result<Json<Compatibility>, RegistryError> {
-    finish(parameters)?;
     versions_of(&subject).map(|_| Json(COMPATIBILITY))
 }
 
@@ -370,8 +367,7 @@ async fn config_of_subject(
     tag = "registry",
     responses((status = 200, description = "To read: schemas come with the program.", body = Mode))
 )]
-async fn mode(parameters: Parameters) -> Result<Json<Mode>, RegistryError> {
-    finish(parameters)?;
+async fn mode(_: Harmless) -> Result<Json<Mode>, RegistryError> {
     Ok(Json(MODE))
 }
 
@@ -383,11 +379,7 @@ async fn mode(parameters: Parameters) -> Result<Json<Mode>, RegistryError> {
     params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
     responses((status = 200, description = "To read: schemas come with the program.", body = Mode))
 )]
-async fn mode_of_subject(
-    Path(subject): Path<String>,
-    parameters: Parameters,
-) -> Result<Json<Mode>, RegistryError> {
-    finish(parameters)?;
+async fn mode_of_subject(Path(subject): Path<String>, _: Harmless) -> Result<Json<Mode>, RegistryError> {
     versions_of(&subject).map(|_| Json(MODE))
 }
 
