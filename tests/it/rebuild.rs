@@ -51,8 +51,11 @@ async fn count(system: &System, of: &str) -> u64 {
     client.query(&format!("SELECT count() FROM {of}")).fetch_one().await.unwrap()
 }
 
-/// How many rows a topic names, retracted or not.
+/// How many rows a topic of rows that follow from others names, retracted or not.
 fn rows_named(system: &System, topic: &'static str) -> Option<usize> {
+    if !expected::OUTPUTS.contains(&topic) && topic != "accounting" {
+        return None;
+    }
     let values: Vec<_> =
         expected::committed(system, topic).into_values().flatten().map(|(_, value)| value).collect();
     let names: BTreeSet<String> = values
@@ -72,10 +75,10 @@ fn rows_named(system: &System, topic: &'static str) -> Option<usize> {
                 let row: Accounting = expected::decode(topic, value);
                 format!("{:?}", (row.tenant, row.operator, row.topic, row.partition, row.hour))
             }
-            _ => String::new(),
+            other => panic!("what is a row of {other} named by?"),
         })
         .collect();
-    (!names.contains("")).then_some(names.len())
+    Some(names.len())
 }
 
 /// Late events come of issues that are final at once.
