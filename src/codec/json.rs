@@ -80,6 +80,14 @@ pub(crate) fn time(millis: Millis) -> Option<String> {
     Timestamp::from_millisecond(millis).ok().map(|time| format!("{time:.3}"))
 }
 
+/// A number of 64 bits as a text.
+pub(crate) fn number_as_text<S: Serializer>(
+    number: &impl std::fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
+}
+
 /// A time as the API spells it: RFC 3339 in UTC, with milliseconds.
 pub(crate) fn rfc3339<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
     let time = Timestamp::from_millisecond(*time).map_err(S::Error::custom)?;

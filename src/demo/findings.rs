@@ -2,11 +2,19 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
+use indicatif::ProgressBar;
 use serde::Deserialize;
+use tokio::sync::watch;
 
+use super::listener::Told;
 use super::{Failure, KEY, TENANT, boston, say};
 use crate::config::Config;
+use crate::rebuild;
+
+/// How long the live stream may be behind the tables.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
 struct Sla {
@@ -82,6 +90,31 @@ pub(super) async fn print(config: &Config, url: &str, files: &Path) -> Result<()
         .await?;
     compare(&verdicts, files)?;
     if same { Ok(()) } else { Err("the API and ClickHouse disagree".into()) }
+}
+
+/// What the live stream has told while the month was played: at its end the same incidents as the table has.
+pub(super) async fn print_live(url: &str, mut told: watch::Receiver<Told>) -> Result<(), Failure> {
+    let all = count_breaches(url, "").await? as usize;
+    let told = tokio::time::timeout(PATIENCE, told.wait_for(|told| told.standing() == all)).await;
+    let told = told.map_err(|_| format!("the live stream has not told of all {all} incidents"))??.clone();
+    let changes = told.events - told.standing();
+    say(&format!("Live (GET /v1/incidents/stream): {all} incidents and {changes} corrections as they came."));
+    Ok(())
+}
+
+/// Every table beside a fresh replay of its topic (I1).
+pub(super) async fn print_rebuilt(config: &Config) -> Result<(), Failure> {
+    let (mut compared, mut different, mut tables) = (0, 0, 0);
+    for (_, table) in rebuild::tables() {
+        let report = rebuild::rebuild(config, table, false, &ProgressBar::hidden()).await?;
+        tables += 1;
+        compared += report.compared;
+        different += report.different.total();
+    }
+    say(&format!(
+        "Replayed (tidewatch rebuild --all): {compared} rows of {tables} tables compared, {different} different.\n"
+    ));
+    if different == 0 { Ok(()) } else { Err("the tables do not follow from the log".into()) }
 }
 
 /// How many breaches the API knows, under further filters.

@@ -2,6 +2,7 @@
 
 pub mod boston;
 mod findings;
+mod listener;
 mod playback;
 pub mod sender;
 
@@ -109,10 +110,13 @@ async fn play(
         if options.speed.is_some() {
             findings::print_hints(config, &url);
         }
+        let told = listener::listen(&url).await?;
         playback::send(&options.files, options.speed, &url).await?;
         caught_up(&log).await?;
         say(&format!("Caught up {:.1} s after the start.\n", began.elapsed().as_secs_f64()));
         findings::print(config, &url, &options.files).await?;
+        findings::print_live(&url, told).await?;
+        findings::print_rebuilt(config).await?;
         if !options.exit {
             if options.speed.is_none() {
                 findings::print_hints(config, &url);

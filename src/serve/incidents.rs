@@ -9,7 +9,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clickhouse::Row;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -21,6 +21,7 @@ use super::positions::Reader;
 use super::queries::{Filter, Parameter, RETRY_AFTER, Select, TenantQueries};
 use super::rows::{Arrival, Lookup};
 use super::{rfc3339, rfc3339_or_null};
+use crate::codec::json;
 use crate::event::Millis;
 use crate::event::derived::{Incident, RecordReference};
 use crate::hindsight::explain::Reference;
@@ -52,7 +53,7 @@ pub struct IncidentAnswer {
     #[schema(format = Uuid)]
     pub id: String,
     /// Orders its versions. As a text, for many a client's numbers end at 2^53.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "json::number_as_text")]
     #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub version: u64,
     operator: String,
@@ -87,10 +88,6 @@ pub struct IncidentAnswer {
     #[serde(deserialize_with = "references")]
     #[schema(value_type = Vec<Reference>)]
     evidence_last: Vec<RecordReference>,
-}
-
-fn as_text<S: Serializer>(version: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(version)
 }
 
 /// ClickHouse's tuples come as tuples.

@@ -1,5 +1,5 @@
 //! What this node knows of the log at this moment: how far everything has come, the rows that it has seen, and those who
-//! listen. [`tail`](super::tail) and [`tables`](super::tables) tell it; handlers ask.
+//! listen. The node's tail and its look at the tables tell it; handlers ask.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -2,7 +2,7 @@
 //!
 //! Workers say in the topic `progress` how far they have folded each partition of a family, and where the rows that follow
 //! from that end in the derived topics. A reader that has come to these ends has seen them all. There are two readers: this
-//! node's own [tail](super::tail), and the tables, which are as far as the sinks' group has committed.
+//! node's own tail, and the tables, which are as far as the sinks' group has committed.
 
 use std::collections::{BTreeMap, VecDeque};
 

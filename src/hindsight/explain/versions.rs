@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::located::Located;
 use super::{ExplainError, Fields};
-use crate::codec::json::rfc3339;
+use crate::codec::json::{self, rfc3339};
 use crate::codec::{self, CodecError};
 use crate::event::derived::{Evidence, RowMeta};
 use crate::event::{Millis, id};
@@ -32,7 +32,9 @@ const ID: std::ops::Range<usize> = 6..42;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RowVersion)]
 pub struct Version {
-    /// Orders the versions.
+    /// Orders the versions. As a text, for many a client's numbers end at 2^53.
+    #[serde(serialize_with = "json::number_as_text")]
+    #[schema(value_type = String)]
     pub version: i64,
     /// Where it lies; none where retention has taken it, and only the table has it.
     pub log: Option<LogPlace>,

@@ -1,0 +1,55 @@
+//! Listens to the live stream of incidents while the demo plays, as any client of the API may.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::{Failure, KEY};
+
+/// What was told, as it stands.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Told {
+    /// Versions and retractions.
+    pub events: usize,
+    /// By id, whether it holds.
+    incidents: HashMap<String, bool>,
+}
+
+impl Told {
+    /// How many incidents hold.
+    pub fn standing(&self) -> usize {
+        self.incidents.values().filter(|holds| **holds).count()
+    }
+}
+
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+}
+
+/// Listens from now on, until the stream ends.
+pub(super) async fn listen(url: &str) -> Result<watch::Receiver<Told>, Failure> {
+    let request = reqwest::Client::new().get(format!("{url}/v1/incidents/stream")).bearer_auth(KEY);
+    let mut response = request.send().await?.error_for_status()?;
+    let (sender, receiver) = watch::channel(Told::default());
+    tokio::spawn(async move {
+        let mut buffer = Vec::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            buffer.extend_from_slice(&chunk);
+            while let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") {
+                let block = String::from_utf8_lossy(&buffer[..end]).into_owned();
+                buffer.drain(..end + 2);
+                let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+                let (Some(kind), Some(data)) = (field("event: "), field("data: ")) else { continue };
+                if let Ok(row) = serde_json::from_str::<Row>(data) {
+                    sender.send_modify(|told| {
+                        told.events += 1;
+                        told.incidents.insert(row.id, kind == "incident");
+                    });
+                }
+            }
+        }
+    });
+    Ok(receiver)
+}
