@@ -142,7 +142,7 @@ enum Reports {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it describes what is read in two steps")]
 struct Batch<T> {
-    #[schema(max_items = 1000)]
+    /// At most 1000; more are answered with 413.
     events: Vec<T>,
 }
 
