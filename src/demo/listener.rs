@@ -1,11 +1,16 @@
 //! Listens to the live stream of incidents while the demo plays, as any client of the API may.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::{Failure, KEY};
+
+/// When a node that is starting is asked again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What was told, as it stands.
 #[derive(Debug, Default, Clone)]
@@ -30,8 +35,16 @@ struct Row {
 
 /// Listens from now on, until the stream ends.
 pub(super) async fn listen(url: &str) -> Result<watch::Receiver<Told>, Failure> {
-    let request = reqwest::Client::new().get(format!("{url}/v1/incidents/stream")).bearer_auth(KEY);
-    let mut response = request.send().await?.error_for_status()?;
+    let client = reqwest::Client::new();
+    let mut response = loop {
+        let request = client.get(format!("{url}/v1/incidents/stream")).bearer_auth(KEY);
+        let response = request.send().await?;
+        if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+            break response.error_for_status()?;
+        }
+        // The node does not follow the log yet.
+        tokio::time::sleep(AGAIN).await;
+    };
     let (sender, receiver) = watch::channel(Told::default());
     tokio::spawn(async move {
         let mut buffer = Vec::new();

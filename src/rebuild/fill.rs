@@ -139,8 +139,8 @@ fn read(
 async fn write(client: &Client, source: &Source, batch: Batch) -> Result<u64, RebuildError> {
     let (bytes, ends) = (Bytes::from(batch.bytes), batch.ends);
     let ends_at = |count: usize| if count == 0 { 0 } else { ends[count - 1] };
-    let all = 0..ends.len();
-    let mut unwritten = vec![all];
+    let whole = 0..ends.len();
+    let mut unwritten = vec![whole];
     let mut refused = 0;
     while let Some(places) = unwritten.pop() {
         match insert(client, source, bytes.slice(ends_at(places.start)..ends_at(places.end))).await? {

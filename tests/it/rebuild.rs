@@ -9,10 +9,12 @@ use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use tidewatch::event::derived::{Accounting, DeadLetter, Incident, LateEvent, SlaMetric};
-use tidewatch::log::topics;
+use tidewatch::log::lag;
+use tidewatch::rebuild::tables;
+use tidewatch::sink;
 
 use crate::load::{self, Load};
-use crate::system::{BINARY, System, eventually};
+use crate::system::{BINARY, Process, System, eventually};
 use crate::{chaos, expected};
 
 fn command(system: &System, arguments: &[&str]) -> Command {
@@ -88,6 +90,27 @@ async fn system() -> System {
     system
 }
 
+/// Folds some records, and waits until the tables show it. No worker is left that could let time pass, so what was compared
+/// stays so.
+async fn fold(system: &System, seed: u64, count: usize) {
+    let worker = system.start_ready("process", &[]).await;
+    load::send(system, seed, count);
+    system.folded().await;
+    written(system, worker).await;
+}
+
+/// Ends the worker, and waits until the sinks have written all that it has emitted.
+async fn written(system: &System, worker: Process) {
+    assert!(worker.terminate().await.success());
+    let log = system.log.clone();
+    let wait = move || {
+        for (topic, _) in tables() {
+            lag::wait_until_read(&log, sink::GROUP, &topic.name).unwrap();
+        }
+    };
+    tokio::task::spawn_blocking(wait).await.unwrap();
+}
+
 /// After a life with corrections, retractions, late events, dead letters, and workers and sinks that are killed, every table
 /// is what its topic gives, row for row.
 #[tokio::test(flavor = "multi_thread")]
@@ -109,14 +132,13 @@ async fn i1_a_rebuild_of_every_table_finds_no_difference() {
     eventually("late events", async || late().await).await;
     load.stop();
     chaos::settled(&system).await;
-    system.caught_up().await;
+    written(&system, worker).await;
 
     let reports = assert_equal(&system, &["--all"]).await;
-    let tables: Vec<_> = topics::all().iter().filter(|topic| topic.table.is_some()).collect();
-    assert_eq!(reports.len(), tables.len());
-    for (report, topic) in reports.iter().zip(tables) {
+    assert_eq!(reports.len(), tables().count());
+    for (report, (topic, table)) in reports.iter().zip(tables()) {
         println!("{report}");
-        assert_eq!(report["table"].as_str(), topic.table.as_deref());
+        assert_eq!(report["table"], json!(table));
         let compared = report["compared"].as_u64().unwrap();
         assert!(compared > 0, "{report:#}");
         if let Some(named) = rows_named(&system, &topic.name) {
@@ -126,8 +148,8 @@ async fn i1_a_rebuild_of_every_table_finds_no_difference() {
     let retracted: u64 = reports.iter().map(|report| report["retracted"].as_u64().unwrap()).sum();
     assert!(retracted > 0, "the life had no retraction");
     expected::assert_tables_follow(&system, &expected::rows(&system)).await;
-    for process in [worker, sink, other] {
-        assert!(process.terminate().await.success());
+    for sink in [sink, other] {
+        assert!(sink.terminate().await.success());
     }
 }
 
@@ -135,10 +157,8 @@ async fn i1_a_rebuild_of_every_table_finds_no_difference() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_tampered_with_is_different() {
     let system = system().await;
-    let worker = system.start_ready("process", &[]).await;
     let sink = system.start_ready("sink", &[]).await;
-    load::send(&system, 5, 3_000);
-    system.caught_up().await;
+    fold(&system, 5, 3_000).await;
     let total = assert_equal(&system, &["incidents"]).await[0]["compared"].as_u64().unwrap();
     let (one, two) = ("(SELECT min(id) FROM incidents_current)", "(SELECT max(id) FROM incidents_current)");
     let client = tidewatch::store::client(&system.config.clickhouse);
@@ -199,9 +219,7 @@ async fn a_row_tampered_with_is_different() {
     let (code, _, errors) = rebuild(&system, &["incidents", "--swap"]).await;
     assert!(code == 1 && errors.contains("would be lost"), "{errors}");
     assert_eq!(count(&system, "incidents_current").await, before);
-    for process in [worker, sink] {
-        assert!(process.terminate().await.success());
-    }
+    assert!(sink.terminate().await.success());
 }
 
 /// Rebuilds and swaps under load: no row is taken for different that is only on its way, and none is lost.
@@ -210,8 +228,8 @@ async fn i1_swaps_under_load_lose_nothing() {
     let system = system().await;
     let worker = system.start_ready("process", &[]).await;
     let sinks =
-        [system.start_ready("sink", &["sink.batch_rows=50"]).await, system.start_ready("sink", &[]).await];
-    let load = Load::start(&system, 3, 8);
+        [system.start_ready("sink", &["sink.batch_rows=500"]).await, system.start_ready("sink", &[]).await];
+    let load = Load::start(&system, 3, 2);
     eventually("rows", async || (count(&system, "incidents").await > 200).then_some(())).await;
     for arguments in
         [&["--all"][..], &["--all", "--swap"], &["incidents", "--swap"], &["sla_metrics", "--swap"]]
@@ -225,15 +243,15 @@ async fn i1_swaps_under_load_lose_nothing() {
     }
     load.stop();
     chaos::settled(&system).await;
-    system.caught_up().await;
+    written(&system, worker).await;
     expected::assert_tables_follow(&system, &expected::rows(&system)).await;
     assert_equal(&system, &["--all"]).await;
     assert_eq!(
         count(&system, "system.tables WHERE database = currentDatabase() AND name LIKE '%rebuild%'").await,
         0
     );
-    for process in [worker].into_iter().chain(sinks) {
-        assert!(process.terminate().await.success());
+    for sink in sinks {
+        assert!(sink.terminate().await.success());
     }
 }
 
@@ -279,18 +297,15 @@ impl Drop for Held {
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_a_killed_swap_is_completed_by_the_next_run() {
     let system = system().await;
-    let worker = system.start_ready("process", &[]).await;
     let sink = system.start_ready("sink", &[]).await;
     for (seed, step) in ["filled", "marked", "exchanged", "completed"].into_iter().enumerate() {
-        load::send(&system, 2 * seed as u64 + 1, 500);
-        system.caught_up().await;
+        fold(&system, 2 * seed as u64 + 1, 500).await;
         let former = count(&system, "incidents FINAL").await;
         let mut held = Held::start(&system, &["incidents", "--swap"], &format!("marked+{step}"));
         if step != "filled" {
             // The sinks go on: what they write now is not in the shadow any more.
             held.reached("marked");
-            load::send(&system, 2 * seed as u64 + 2, 500);
-            system.caught_up().await;
+            fold(&system, 2 * seed as u64 + 2, 500).await;
         }
         if step != "marked" {
             if step != "filled" {
@@ -310,19 +325,15 @@ async fn i1_a_killed_swap_is_completed_by_the_next_run() {
         let left = "system.tables WHERE database = currentDatabase() AND (name LIKE '%rebuild%' OR comment LIKE '%unfinished%')";
         assert_eq!(count(&system, left).await, 0, "{step}");
     }
-    for process in [worker, sink] {
-        assert!(process.terminate().await.success());
-    }
+    assert!(sink.terminate().await.success());
 }
 
 /// Of two runs the later goes on; the other ends and says why, and the table is whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_runs_the_later_goes_on() {
     let system = system().await;
-    let worker = system.start_ready("process", &[]).await;
     let sink = system.start_ready("sink", &[]).await;
-    load::send(&system, 7, 500);
-    system.caught_up().await;
+    fold(&system, 7, 500).await;
     for step in ["filled", "marked"] {
         let mut held = Held::start(&system, &["incidents", "--swap"], step);
         held.reached(step);
@@ -335,20 +346,17 @@ async fn of_two_runs_the_later_goes_on() {
         assert_equal(&system, &["incidents"]).await;
         expected::assert_tables_follow(&system, &expected::rows(&system)).await;
     }
-    for process in [worker, sink] {
-        assert!(process.terminate().await.success());
-    }
+    assert!(sink.terminate().await.success());
 }
 
 /// Where no sink runs, what it has not written is not taken for different, and the answer says what it does not cover.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_sink_it_compares_what_was_committed() {
     let system = system().await;
-    let worker = system.start_ready("process", &[]).await;
     let sink = system.start_ready("sink", &[]).await;
-    load::send(&system, 9, 1_000);
-    system.caught_up().await;
+    fold(&system, 9, 1_000).await;
     assert!(sink.terminate().await.success());
+    let worker = system.start_ready("process", &[]).await;
     load::send(&system, 13, 1_000);
     system.folded().await;
     let rows = count(&system, "incidents FINAL").await;
@@ -364,14 +372,12 @@ async fn without_a_sink_it_compares_what_was_committed() {
     // Ahead of what is committed, the table shows what is in the log all the same.
     assert_eq!(rebuild(&system, &["incidents"]).await.0, 0);
     let sink = system.start_ready("sink", &[]).await;
-    system.caught_up().await;
+    written(&system, worker).await;
     expected::assert_tables_follow(&system, &expected::rows(&system)).await;
     assert_equal(&system, &["incidents"]).await;
     let (code, _, errors) = rebuild(&system, &["nothing"]).await;
     assert!(code == 1 && errors.contains("the tables are accounting, "), "{errors}");
-    for process in [worker, sink] {
-        assert!(process.terminate().await.success());
-    }
+    assert!(sink.terminate().await.success());
 }
 
 /// A row that ClickHouse refuses is in no table: the sink has made a dead letter of it, and a rebuild passes it over.
@@ -379,16 +385,12 @@ async fn without_a_sink_it_compares_what_was_committed() {
 async fn what_clickhouse_refuses_is_passed_over() {
     let system = system().await;
     query(&system, "ALTER TABLE incidents ADD CONSTRAINT some CHECK sipHash64(id) % 20 != 0").await;
-    let worker = system.start_ready("process", &[]).await;
     let sink = system.start_ready("sink", &[]).await;
-    load::send(&system, 21, 1_000);
-    system.caught_up().await;
-    system.caught_up().await; // the sink's letters, too
+    fold(&system, 21, 1_000).await;
+    fold(&system, 22, 1).await; // the sink's letters, too
     let reports = assert_equal(&system, &["incidents", "--swap"]).await;
     assert!(reports[0]["compared"].as_u64() > Some(0), "{reports:#?}");
     let refused = count(&system, "dead_letters FINAL WHERE reason = 'refused'").await;
     assert!(refused > 0 && reports[0]["records_without_row"] == json!(refused), "{refused} {reports:#?}");
-    for process in [worker, sink] {
-        assert!(process.terminate().await.success());
-    }
+    assert!(sink.terminate().await.success());
 }
