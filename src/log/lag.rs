@@ -28,7 +28,8 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-/// The partitions of `topic` in which a committed record lies behind the committed offset of `group`.
+/// The partitions of `topic` in which a committed record lies behind the committed offset of `group`, or one that is not
+/// decided yet: a transaction that has been committed is seen by its readers only a moment later.
 ///
 /// The end of a partition alone can't tell: transactions leave control records there that no reader sees.
 /// So each partition is read on from the group's offset, until a record or the end comes.
@@ -40,16 +41,21 @@ pub fn unread(log: &Log, group: &str, topic: &str) -> KafkaResult<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(&name), REQUEST)?;
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     let committed = committed_by(&consumer, &name, partitions.map(|partition| partition.id()))?;
+    let all: BaseConsumer<Quiet> =
+        log.consumer(group).set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
+    let mut unread = Vec::new();
     let mut waiting = Vec::new();
     let mut behind = TopicPartitionList::new();
     for (partition, offset) in committed {
+        let (_, undecided_end) = all.fetch_watermarks(&name, partition, REQUEST)?;
         let (low, end) = consumer.fetch_watermarks(&name, partition, REQUEST)?;
-        if offset.max(low) < end {
+        if end < undecided_end {
+            unread.push(partition);
+        } else if offset.max(low) < end {
             behind.add_partition_offset(&name, partition, Offset::Offset(offset.max(low)))?;
             waiting.push(partition);
         }
     }
-    let mut unread = Vec::new();
     consumer.assign(&behind)?;
     let deadline = Instant::now() + REQUEST;
     while !waiting.is_empty() {

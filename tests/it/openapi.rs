@@ -158,7 +158,7 @@ async fn no_route_shows_a_tenant_what_is_anothers() {
                     all.post(KEY, "/v1/reports", &report("Roslindale")).await;
                     assert_eq!(owner.next_incident().await.data["attributes"]["area"], json!("Roslindale"));
                     // What the stranger is told first is its own.
-                    let settings = json!({ "allowance": "0s" });
+                    let settings = json!({ "allowance": "0s", "default_due": "4d" });
                     assert_eq!(all.put(STRANGER, "/v1/settings/civic", None, &settings).await.0, 200);
                     all.post(STRANGER, "/v1/reports", &report("Main Street")).await;
                     let told = stranger.next_incident().await;
