@@ -440,7 +440,11 @@ async fn only_the_tenants_own_rows_are_explained_and_errors_are_clear() {
     let (success, out, err) = tool(&system, &[&unknown]);
     assert!(!success && out.is_empty() && err.contains(&format!("no table has a row {unknown}")), "{err}");
 
-    let away = system.start_ready("serve", &["kafka.brokers=127.0.0.1:1"]).await;
+    let away = system.start("serve", &["kafka.brokers=127.0.0.1:1"]);
+    // It is not ready, for it follows no log; but it answers.
+    let alive = async || reqwest::get(format!("{}/livez", away.url)).await.ok();
+    eventually("a process", alive).await;
+    assert_eq!(reqwest::get(format!("{}/readyz", away.url)).await.unwrap().status(), 503);
     let path = format!("{}/v1/incidents/{id}/evidence", away.url);
     let response = reqwest::Client::new().get(path).bearer_auth(KEY).send().await.unwrap();
     assert_eq!(response.status(), 503);
