@@ -67,7 +67,7 @@ impl Serialize for Json<'_> {
 }
 
 /// Text, where the bytes are text that can be read; else base64.
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let is_readable = |text: &&str| !text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r'));
     match std::str::from_utf8(bytes).ok().filter(is_readable) {
         Some(text) => text.to_owned(),

@@ -5,6 +5,7 @@
 //! one of the same subject gets the next free id. Source of the format:
 //! <https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format>.
 
+pub mod datum;
 pub(crate) mod json;
 
 use std::collections::BTreeMap;
@@ -68,6 +69,16 @@ pub enum CodecError {
         id: u32,
         /// What Avro says.
         source: Box<apache_avro::Error>,
+    },
+    /// The datum does not follow its schema, as the reader of [`datum`] sees it.
+    #[error("the value does not follow schema {id}: byte {at}: {source}")]
+    Malformed {
+        /// The schema's id.
+        id: u32,
+        /// How many bytes of the datum were read.
+        at: usize,
+        /// What is wrong.
+        source: datum::Malformed,
     },
     /// There are bytes left behind the datum.
     #[error("{left} bytes are left behind the value of schema {id}")]
@@ -163,7 +174,11 @@ pub fn decode_generic(bytes: Option<&[u8]>) -> Result<(&'static PinnedSchema, Va
     Ok((schema, value))
 }
 
-fn unframe(bytes: Option<&[u8]>) -> Result<(&'static PinnedSchema, &[u8]), CodecError> {
+/// Takes a value apart: its schema and its datum.
+///
+/// # Errors
+/// It is not framed, or its schema is not known.
+pub fn unframe(bytes: Option<&[u8]>) -> Result<(&'static PinnedSchema, &[u8]), CodecError> {
     let bytes = bytes.ok_or(CodecError::Missing)?;
     let Some((&[MAGIC, a, b, c, d], datum)) = bytes.split_first_chunk::<HEADER>() else {
         return Err(CodecError::NotFramed { length: bytes.len() });

@@ -1,146 +1,242 @@
-//! One Avro value to one value in ClickHouse's RowBinary.
+//! One Avro value to one value in ClickHouse's RowBinary, from bytes to bytes.
 //!
-//! A [`Converter`] is made once for a pair of types, and refuses a pair that doesn't fit; then it writes values. What
-//! can still go wrong with a value is its range (a negative `long` for a `UInt64`) and its text (no UUID).
-//! The format: <https://clickhouse.com/docs/interfaces/formats/RowBinary>.
+//! A [`Converter`] is made once for the type that was written, the type as which that is read, and the column's, and
+//! refuses what doesn't fit; then it writes values. What can still go wrong with a value is its range (a negative `long` for a
+//! `UInt64`), its text (no UUID), and bytes that don't follow their schema.
+
+use std::collections::BTreeMap;
 
 use apache_avro::Schema;
-use apache_avro::schema::{NamesRef, UnionSchema};
-use apache_avro::types::Value;
+use apache_avro::schema::{EnumSchema, UuidSchema};
 use uuid::Uuid;
 
+use super::json::Json;
+use super::program::{Form, Output, Program};
+use super::row_binary::{ValueError, write_bytes, write_counted, write_integer, write_time, write_uuid};
+use super::shape::{Scoped, Shape};
 use super::types::ColumnType;
-use crate::codec::json::Json;
+use crate::codec::datum::{Datum, Malformed};
 
-/// The first and the last second of ClickHouse's calendar: of the years 0 and 9999. What lies beyond (the clock of a partition that
-/// holds nothing yet) is moved there: ClickHouse would take it, and show a time of its own choosing.
-const CALENDAR: [i64; 2] = [-62_167_219_200, 253_402_300_799];
-
-/// How values of an Avro type are written to a column.
+/// How values are written to a column.
 #[derive(Debug, PartialEq)]
 pub enum Converter {
-    /// `string`, `bytes` or the symbol of an `enum`, as `String`.
-    Text,
-    /// `uuid`, or a `string` that spells one.
+    /// `string` or `bytes`, as `String`.
+    Text {
+        /// Whether it has to be UTF-8.
+        utf8: bool,
+    },
+    /// `uuid`.
     Uuid,
+    /// A `string` that should spell a UUID.
+    TextUuid,
     /// `boolean`, as `Bool` or `UInt8`.
     Boolean,
     /// A timestamp, as the ticks of a `DateTime64`: so many a second.
     Time {
+        /// What was written.
+        from: Whole,
         /// Ticks a second.
         ticks: i64,
     },
     /// `int`, `long` or a timestamp, as an integer of so many bytes.
     Integer {
+        /// What was written.
+        from: Whole,
         /// Width in bytes.
         bytes: usize,
         /// Whether it may be negative.
         signed: bool,
     },
-    /// `float`, as `Float32`.
-    Float32,
-    /// `float` or `double`, as `Float64`.
-    Float64,
-    /// The symbol of an `enum`, as the number of the same name.
-    Enum {
+    /// `float` as `Float32` or `double` as `Float64`: the same bytes, so many.
+    Same(usize),
+    /// Another number, as `Float32` or `Float64`.
+    Float {
+        /// What was written.
+        from: Number,
         /// Width in bytes.
         bytes: usize,
-        /// The number of each symbol, in the order of the symbols.
-        numbers: Vec<i16>,
     },
-    /// A union of `null` and something, or something that is never null.
-    Nullable(Box<Converter>),
+    /// `enum`: what is written for each symbol.
+    Symbols(Vec<Vec<u8>>),
+    /// `null`, in a `Nullable`.
+    Null,
+    /// Something, in a `Nullable`.
+    NotNull(Box<Converter>),
+    /// A union: how each branch is written.
+    Union(Vec<Converter>),
     /// `array`.
     Array(Box<Converter>),
     /// `map`, its keys in order.
     Map(Box<Converter>),
-    /// `record`, as `Tuple`: the position of the field for each element, found by name.
-    Tuple(Vec<(usize, Converter)>),
+    /// `record`, as `Tuple`; or something in it.
+    Record(Program),
+    /// Whatever it is, the same is written.
+    Constant {
+        /// What it is.
+        shape: Shape,
+        /// What is written.
+        bytes: Vec<u8>,
+    },
     /// A union of records, as JSON: what it holds.
-    Json,
-    /// A union of records: the name of the one that it holds.
-    Kind(Vec<String>),
+    Json(Json),
+    /// A part of a JSON text.
+    JsonPart {
+        /// What stands before it.
+        before: Vec<u8>,
+        /// How it is written.
+        json: Json,
+    },
 }
 
-/// A value that its column can't hold.
+/// An integer, as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// `int`.
+    Int,
+    /// `long`, or a timestamp.
+    Long,
+}
+
+impl Whole {
+    /// What is read of `writer` as `reader`, another integer or a timestamp.
+    pub fn new(writer: &Schema, reader: &Schema) -> Option<Self> {
+        use Schema::{Int, Long, TimestampMicros, TimestampMillis, TimestampNanos};
+        match (writer, reader) {
+            (Int, Int | Long | TimestampMillis | TimestampMicros | TimestampNanos) => Some(Self::Int),
+            (Long, Long | TimestampMillis | TimestampMicros | TimestampNanos)
+            | (TimestampMillis, Long | TimestampMillis)
+            | (TimestampMicros, Long | TimestampMicros)
+            | (TimestampNanos, Long | TimestampNanos) => Some(Self::Long),
+            _ => None,
+        }
+    }
+
+    /// Reads one.
+    pub fn read(self, datum: &mut Datum<'_>) -> Result<i64, Malformed> {
+        match self {
+            Self::Int => datum.int().map(i64::from),
+            Self::Long => datum.long(),
+        }
+    }
+}
+
+/// A number that is read as `float` or `double`: what was written, and whether it is read as `float`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// `int` or `long`.
+    Whole(Whole, bool),
+    /// `float`.
+    Float,
+    /// `double`.
+    Double,
+}
+
+impl Number {
+    /// What is read of `writer` as `reader`, a `float` or a `double`.
+    pub fn new(writer: &Schema, reader: &Schema) -> Option<Self> {
+        match (writer, reader) {
+            (Schema::Int | Schema::Long, Schema::Float | Schema::Double) => {
+                Some(Self::Whole(Whole::new(writer, writer)?, *reader == Schema::Float))
+            }
+            (Schema::Float, Schema::Float | Schema::Double) => Some(Self::Float),
+            (Schema::Double, Schema::Double) => Some(Self::Double),
+            _ => None,
+        }
+    }
+
+    /// Reads one.
+    pub fn read(self, datum: &mut Datum<'_>) -> Result<f64, Malformed> {
+        match self {
+            Self::Whole(whole, true) => whole.read(datum).map(|value| f64::from(value as f32)),
+            Self::Whole(whole, false) => whole.read(datum).map(|value| value as f64),
+            Self::Float => datum.float().map(f64::from),
+            Self::Double => datum.double(),
+        }
+    }
+}
+
+/// Why a value can't be written.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ValueError {
-    /// A number is out of the column's range.
-    #[error("{value} is out of the range of an integer of {bytes} bytes, signed: {signed}")]
-    Range {
-        /// The number.
-        value: i64,
-        /// Width in bytes.
-        bytes: usize,
-        /// Whether it may be negative.
-        signed: bool,
-    },
-    /// A text is not a UUID.
-    #[error("{0:?} is not a UUID")]
-    NotUuid(String),
-    /// There is no JSON for it.
-    #[error("it can't be written as JSON: {0}")]
-    NoJson(String),
-    /// The value is not of the type that its schema announced.
-    #[error("the value is not of the type that its schema announces")]
-    Type,
+pub enum Fault {
+    /// Its bytes don't follow the schema.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Its column can't hold it.
+    #[error(transparent)]
+    Value(#[from] ValueError),
 }
 
 impl Converter {
-    /// How values of `schema` are written to a column of type `column`; `names` resolves references in the
-    /// schema. `None` if that can't be done for all values, save for their range.
-    pub fn new(schema: &Schema, column: &ColumnType, names: &NamesRef<'_>) -> Option<Self> {
-        let schema = referenced(schema, names)?;
-        let converter = match (schema, column) {
-            (Schema::Union(union), ColumnType::Nullable(inner)) => {
-                Self::Nullable(Box::new(Self::new(nullable(union)?, inner, names)?))
+    /// How values of `writer`, read as `reader`, are written to a column of type `column`. `None` if that can't be done for all
+    /// values, save for their range.
+    pub fn new(writer: Scoped<'_>, reader: Scoped<'_>, column: &ColumnType) -> Option<Self> {
+        use Schema::{
+            Boolean, Bytes, Double, Float, String, TimestampMicros, TimestampMillis, TimestampNanos,
+        };
+        if let ColumnType::String = column
+            && records(reader).is_some()
+        {
+            return Some(Self::Json(Json::new(writer, reader)?));
+        }
+        if let Schema::Union(union) = writer.schema {
+            let branch = |branch| Self::new(writer.part(branch)?, reader, column);
+            return Some(Self::Union(union.variants().iter().map(branch).collect::<Option<_>>()?));
+        }
+        if let ColumnType::Nullable(inner) = column {
+            return match (writer.schema, nullable(reader)) {
+                (Schema::Null, Some(_)) => Some(Self::Null),
+                (_, something) => {
+                    let something = Self::new(writer, something.unwrap_or(reader), inner)?;
+                    Some(Self::NotNull(Box::new(something)))
+                }
+            };
+        }
+        let converter = match (writer.schema, reader.schema, column) {
+            (Bytes, Bytes, ColumnType::String) => Self::Text { utf8: false },
+            (String | Bytes, String | Bytes, ColumnType::String) => Self::Text { utf8: true },
+            (Schema::Uuid(UuidSchema::String), Schema::Uuid(UuidSchema::String), ColumnType::Uuid) => {
+                Self::Uuid
             }
-            (_, ColumnType::Nullable(inner)) => Self::Nullable(Box::new(Self::new(schema, inner, names)?)),
-            (Schema::String | Schema::Bytes | Schema::Enum(_), ColumnType::String) => Self::Text,
-            (Schema::Union(union), ColumnType::String) => {
-                records(union, names)?;
-                Self::Json
-            }
-            (Schema::Uuid(_) | Schema::String, ColumnType::Uuid) => Self::Uuid,
-            (Schema::Boolean, ColumnType::Bool | ColumnType::Integer { bytes: 1, signed: false }) => {
+            (String, String | Schema::Uuid(UuidSchema::String), ColumnType::Uuid) => Self::TextUuid,
+            (Boolean, Boolean, ColumnType::Bool | ColumnType::Integer { bytes: 1, signed: false }) => {
                 Self::Boolean
             }
-            (
-                Schema::Int
-                | Schema::Long
-                | Schema::TimestampMillis
-                | Schema::TimestampMicros
-                | Schema::TimestampNanos,
-                &ColumnType::Integer { bytes, signed },
-            ) => Self::Integer { bytes, signed },
-            (Schema::TimestampMillis, ColumnType::DateTime64 { digits: 3 }) => Self::Time { ticks: 1_000 },
-            (Schema::TimestampMicros, ColumnType::DateTime64 { digits: 6 }) => {
-                Self::Time { ticks: 1_000_000 }
+            (from, to, &ColumnType::Integer { bytes, signed }) => {
+                Self::Integer { from: Whole::new(from, to)?, bytes, signed }
             }
-            (Schema::TimestampNanos, ColumnType::DateTime64 { digits: 9 }) => {
-                Self::Time { ticks: 1_000_000_000 }
-            }
-            (Schema::Float, ColumnType::Float32) => Self::Float32,
-            (Schema::Float | Schema::Double, ColumnType::Float64) => Self::Float64,
-            (Schema::Enum(symbols), ColumnType::Enum { bytes, values }) => {
-                let number = |symbol: &String| {
-                    values.iter().find(|(name, _)| name == symbol).map(|(_, number)| *number)
+            (from, to, ColumnType::DateTime64 { digits }) => {
+                let ticks = match (to, digits) {
+                    (TimestampMillis, 3) => 1_000,
+                    (TimestampMicros, 6) => 1_000_000,
+                    (TimestampNanos, 9) => 1_000_000_000,
+                    _ => return None,
                 };
-                let numbers = symbols.symbols.iter().map(number).collect::<Option<_>>()?;
-                Self::Enum { bytes: *bytes, numbers }
+                Self::Time { from: Whole::new(from, to)?, ticks }
             }
-            (Schema::Array(array), ColumnType::Array(items)) => {
-                Self::Array(Box::new(Self::new(&array.items, items, names)?))
+            (Float, Float, ColumnType::Float32) => Self::Same(4),
+            (Double, Double, ColumnType::Float64) => Self::Same(8),
+            (from, Float, ColumnType::Float32) => Self::Float { from: Number::new(from, &Float)?, bytes: 4 },
+            (from, to @ (Float | Double), ColumnType::Float64) => {
+                Self::Float { from: Number::new(from, to)?, bytes: 8 }
             }
-            (Schema::Map(map), ColumnType::Map(key, value)) if **key == ColumnType::String => {
-                Self::Map(Box::new(Self::new(&map.types, value, names)?))
+            (Schema::Enum(written), Schema::Enum(read), column) => {
+                Self::Symbols(symbols(written, read, |symbol| symbol_bytes(symbol, column))?)
             }
-            (Schema::Record(record), ColumnType::Tuple(elements)) => {
-                let element = |(name, column): &(String, ColumnType)| {
-                    let position = *record.lookup.get(name)?;
-                    Some((position, Self::new(&record.fields[position].schema, column, names)?))
-                };
-                Self::Tuple(elements.iter().map(element).collect::<Option<_>>()?)
+            (Schema::Array(written), Schema::Array(read), ColumnType::Array(items)) => {
+                let (writer, reader) = (writer.part(&written.items)?, reader.part(&read.items)?);
+                Self::Array(Box::new(Self::new(writer, reader, items)?))
+            }
+            (Schema::Map(written), Schema::Map(read), ColumnType::Map(key, value))
+                if **key == ColumnType::String =>
+            {
+                let (writer, reader) = (writer.part(&written.types)?, reader.part(&read.types)?);
+                Self::Map(Box::new(Self::new(writer, reader, value)?))
+            }
+            (Schema::Record(_), Schema::Record(_), ColumnType::Tuple(elements)) => {
+                let output = |(name, column)| Output { path: vec![name], form: Form::Column(column) };
+                let outputs: Vec<_> =
+                    elements.iter().map(|(name, column)| output((name.as_str(), column))).collect();
+                Self::Record(Program::new(writer, reader, &outputs).ok()?)
             }
             _ => return None,
         };
@@ -148,148 +244,157 @@ impl Converter {
     }
 
     /// How which record a union of records holds is written to a column of type `column`.
-    pub fn kind(schema: &Schema, column: &ColumnType, names: &NamesRef<'_>) -> Option<Self> {
-        match (referenced(schema, names)?, column) {
-            (Schema::Union(union), ColumnType::String) => Some(Self::Kind(records(union, names)?)),
-            _ => None,
-        }
+    pub fn kind(writer: Scoped<'_>, reader: Scoped<'_>, column: &ColumnType) -> Option<Self> {
+        let known = records(reader)?;
+        let written = records(writer).filter(|_| *column == ColumnType::String)?;
+        let branch = |record: &Scoped<'_>| {
+            let name = name(*record)?;
+            known.iter().any(|known| self::name(*known) == Some(name)).then_some(())?;
+            let mut bytes = Vec::new();
+            write_bytes(name.as_bytes(), &mut bytes);
+            Some(Self::Constant { shape: Shape::new(*record)?, bytes })
+        };
+        Some(Self::Union(written.iter().map(branch).collect::<Option<_>>()?))
     }
 
-    /// Appends `value` to `row`. After an error `row` holds a part of it.
-    pub fn write(&self, value: &Value, row: &mut Vec<u8>) -> Result<(), ValueError> {
-        match (self, value) {
-            (Self::Nullable(inner), value) => {
-                let value = if let Value::Union(_, value) = value { value } else { value };
-                if *value == Value::Null {
-                    row.push(1);
-                } else {
-                    row.push(0);
-                    inner.write(value, row)?;
-                }
+    /// Reads a value and appends it to `row`. After an error `row` holds a part of it.
+    ///
+    /// # Errors
+    /// The bytes don't follow the schema, or the column can't hold the value.
+    pub fn write(&self, datum: &mut Datum<'_>, row: &mut Vec<u8>) -> Result<(), Fault> {
+        match self {
+            Self::Text { utf8: true } => write_bytes(datum.text()?.as_bytes(), row),
+            Self::Text { utf8: false } => write_bytes(datum.bytes()?, row),
+            Self::Uuid => write_uuid(datum.uuid()?, row),
+            Self::TextUuid => {
+                let text = datum.text()?;
+                write_uuid(Uuid::parse_str(text).map_err(|_| ValueError::NotUuid(text.to_owned()))?, row);
             }
-            (Self::Text, Value::String(text) | Value::Enum(_, text)) => write_bytes(text.as_bytes(), row),
-            (Self::Text, Value::Bytes(bytes)) => write_bytes(bytes, row),
-            (Self::Uuid, Value::Uuid(uuid)) => write_uuid(*uuid, row),
-            (Self::Uuid, Value::String(text)) => {
-                write_uuid(Uuid::parse_str(text).map_err(|_| ValueError::NotUuid(text.clone()))?, row);
+            Self::Boolean => row.push(u8::from(datum.boolean()?)),
+            &Self::Integer { from, bytes, signed } => write_integer(from.read(datum)?, bytes, signed, row)?,
+            &Self::Time { from, ticks } => write_time(from.read(datum)?, ticks, row),
+            Self::Same(length) => row.extend_from_slice(datum.take(*length)?),
+            Self::Float { from, bytes: 4 } => {
+                row.extend_from_slice(&(from.read(datum)? as f32).to_le_bytes());
             }
-            (Self::Boolean, Value::Boolean(value)) => row.push(u8::from(*value)),
-            (&Self::Integer { bytes, signed }, Value::Int(value)) => {
-                write_integer(i64::from(*value), bytes, signed, row)?;
+            Self::Float { from, .. } => row.extend_from_slice(&from.read(datum)?.to_le_bytes()),
+            Self::Symbols(symbols) => row.extend_from_slice(&symbols[datum.index(symbols.len())?]),
+            Self::Null => row.push(1),
+            Self::NotNull(inner) => {
+                row.push(0);
+                inner.write(datum, row)?;
             }
-            (
-                &Self::Integer { bytes, signed },
-                Value::Long(value)
-                | Value::TimestampMillis(value)
-                | Value::TimestampMicros(value)
-                | Value::TimestampNanos(value),
-            ) => write_integer(*value, bytes, signed, row)?,
-            (
-                Self::Time { ticks },
-                Value::TimestampMillis(value) | Value::TimestampMicros(value) | Value::TimestampNanos(value),
-            ) => {
-                let [first, last] = CALENDAR.map(|second| second.saturating_mul(*ticks));
-                row.extend_from_slice(&value.clamp(&first, &last).to_le_bytes());
+            Self::Union(branches) => branches[datum.index(branches.len())?].write(datum, row)?,
+            Self::Array(items) => {
+                write_counted(row, |row| datum.items(|datum| items.write(datum, row)))?;
             }
-            (Self::Float32, Value::Float(value)) => row.extend_from_slice(&value.to_le_bytes()),
-            (Self::Float64, Value::Float(value)) => row.extend_from_slice(&f64::from(*value).to_le_bytes()),
-            (Self::Float64, Value::Double(value)) => row.extend_from_slice(&value.to_le_bytes()),
-            (Self::Enum { bytes, numbers }, Value::Enum(index, _)) => {
-                let number = numbers.get(*index as usize).ok_or(ValueError::Type)?;
-                row.extend_from_slice(&number.to_le_bytes()[..*bytes]);
-            }
-            (Self::Array(items), Value::Array(values)) => {
-                write_length(values.len(), row);
-                for value in values {
-                    items.write(value, row)?;
-                }
-            }
-            (Self::Map(values), Value::Map(entries)) => {
-                // In order, so that equal values are equal bytes.
-                let mut entries: Vec<_> = entries.iter().collect();
-                entries.sort_unstable_by_key(|(key, _)| *key);
-                write_length(entries.len(), row);
-                for (key, value) in entries {
+            Self::Map(values) => write_counted(row, |row| {
+                entries(datum, row, |_, key, datum, row| {
                     write_bytes(key.as_bytes(), row);
-                    values.write(value, row)?;
-                }
+                    values.write(datum, row)
+                })
+            })?,
+            Self::Record(program) => program.write(datum, row).map_err(|(_, fault)| fault)?,
+            Self::Constant { shape, bytes } => {
+                shape.skip(datum)?;
+                row.extend_from_slice(bytes);
             }
-            (Self::Tuple(elements), Value::Record(fields)) => {
-                for (position, converter) in elements {
-                    let (_, value) = fields.get(*position).ok_or(ValueError::Type)?;
-                    converter.write(value, row)?;
-                }
+            Self::Json(json) => write_counted(row, |row| {
+                let start = row.len();
+                json.write(datum, row).map(|()| row.len() - start)
+            })?,
+            Self::JsonPart { before, json } => {
+                row.extend_from_slice(before);
+                json.write(datum, row)?;
             }
-            (Self::Json, Value::Union(_, value)) => {
-                let json = serde_json::to_vec(&Json(value))
-                    .map_err(|error| ValueError::NoJson(error.to_string()))?;
-                write_bytes(&json, row);
-            }
-            (Self::Kind(names), Value::Union(index, _)) => {
-                write_bytes(names.get(*index as usize).ok_or(ValueError::Type)?.as_bytes(), row);
-            }
-            _ => return Err(ValueError::Type),
         }
         Ok(())
     }
 }
 
-/// The schema that a reference names, or the schema itself.
-pub fn referenced<'a>(schema: &'a Schema, names: &NamesRef<'a>) -> Option<&'a Schema> {
-    match schema {
-        Schema::Ref { name } => names.get(name).copied(),
-        schema => Some(schema),
+/// Reads a map and writes its entries in the order of their keys, so that equal maps are equal bytes; of equal keys the last
+/// counts. How many they are.
+pub fn entries(
+    datum: &mut Datum<'_>,
+    row: &mut Vec<u8>,
+    entry: impl Fn(usize, &str, &mut Datum<'_>, &mut Vec<u8>) -> Result<(), Fault>,
+) -> Result<usize, Fault> {
+    let (start, mut again) = (row.len(), datum.clone());
+    let (mut last, mut count, mut in_order) = (None, 0, true);
+    datum.items(|datum| {
+        let key = datum.text()?;
+        in_order &= last.is_none_or(|last| last < key);
+        last = Some(key);
+        entry(count, key, datum, row)?;
+        count += 1;
+        Ok::<_, Fault>(())
+    })?;
+    if in_order {
+        return Ok(count);
+    }
+    let mut sorted = BTreeMap::new();
+    again.items(|datum| {
+        sorted.insert(datum.text()?, datum.clone());
+        row.truncate(start);
+        entry(0, "", datum, row)
+    })?;
+    row.truncate(start);
+    for (place, (key, value)) in sorted.iter().enumerate() {
+        entry(place, key, &mut value.clone(), row)?;
+    }
+    Ok(sorted.len())
+}
+
+/// What is written for each symbol of `written`, read as `read`: by name, or as that schema's default.
+pub fn symbols(
+    written: &EnumSchema,
+    read: &EnumSchema,
+    write: impl Fn(&str) -> Option<Vec<u8>>,
+) -> Option<Vec<Vec<u8>>> {
+    let known = |symbol: &String| {
+        let symbol = if read.symbols.contains(symbol) { Some(symbol) } else { read.default.as_ref() };
+        write(symbol?)
+    };
+    written.symbols.iter().map(known).collect()
+}
+
+fn symbol_bytes(symbol: &str, column: &ColumnType) -> Option<Vec<u8>> {
+    match column {
+        ColumnType::String => {
+            let mut text = Vec::new();
+            write_bytes(symbol.as_bytes(), &mut text);
+            Some(text)
+        }
+        ColumnType::Enum { bytes, values } => {
+            let (_, number) = values.iter().find(|(name, _)| name == symbol)?;
+            Some(number.to_le_bytes()[..*bytes].to_vec())
+        }
+        _ => None,
     }
 }
 
 /// What a union of `null` and one other type holds when it isn't null.
-fn nullable(union: &UnionSchema) -> Option<&Schema> {
+fn nullable(scoped: Scoped<'_>) -> Option<Scoped<'_>> {
+    let Schema::Union(union) = scoped.schema else { return None };
     match union.variants() {
-        [Schema::Null, inner] | [inner, Schema::Null] => Some(inner),
+        [Schema::Null, inner] | [inner, Schema::Null] => scoped.part(inner),
         _ => None,
     }
 }
 
-/// The names of the records of which a union is made, and of nothing else.
-fn records(union: &UnionSchema, names: &NamesRef<'_>) -> Option<Vec<String>> {
-    let name = |variant| match referenced(variant, names)? {
-        Schema::Record(record) => Some(record.name.name().to_owned()),
+/// The records of which a union is made, and of nothing else.
+fn records(scoped: Scoped<'_>) -> Option<Vec<Scoped<'_>>> {
+    let Schema::Union(union) = scoped.schema else { return None };
+    let record = |branch| scoped.part(branch).filter(|branch| matches!(branch.schema, Schema::Record(_)));
+    union.variants().iter().map(record).collect()
+}
+
+/// A record's name.
+pub fn name(scoped: Scoped<'_>) -> Option<&str> {
+    match scoped.schema {
+        Schema::Record(record) => Some(record.name.name()),
         _ => None,
-    };
-    union.variants().iter().map(name).collect()
-}
-
-fn write_integer(value: i64, bytes: usize, signed: bool, row: &mut Vec<u8>) -> Result<(), ValueError> {
-    let bits = 8 * bytes as u32 - u32::from(signed);
-    let most = (1_i128 << bits) - 1;
-    let least = if signed { -most - 1 } else { 0 };
-    if !(least..=most).contains(&i128::from(value)) {
-        return Err(ValueError::Range { value, bytes, signed });
     }
-    // Two's complement, little endian: what is in range has all its meaning in the lower bytes.
-    row.extend_from_slice(&value.to_le_bytes()[..bytes]);
-    Ok(())
-}
-
-/// Two 64-bit halves, the high one first, each little endian.
-fn write_uuid(uuid: Uuid, row: &mut Vec<u8>) {
-    let (high, low) = uuid.as_u64_pair();
-    row.extend_from_slice(&high.to_le_bytes());
-    row.extend_from_slice(&low.to_le_bytes());
-}
-
-fn write_bytes(bytes: &[u8], row: &mut Vec<u8>) {
-    write_length(bytes.len(), row);
-    row.extend_from_slice(bytes);
-}
-
-/// LEB128, unsigned.
-fn write_length(mut length: usize, row: &mut Vec<u8>) {
-    while length >= 0x80 {
-        row.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    row.push(length as u8);
 }
 
 #[cfg(test)]

@@ -9,16 +9,21 @@
 //! A field that is a union of records has two columns: `body` holds what the union holds as JSON, and `body_kind` which of
 //! its records that is. And four names are not fields but [what a record is besides its value](RecordPart): where it lies,
 //! when it was appended, and its key.
-
-use std::sync::LazyLock;
+//!
+//! Values go from bytes to bytes: for each schema of the subject a [`Program`] walks what that has written. The columns of the insert are
+//! in the order of the newest schema's fields, so that its program writes the row as it walks.
 
 use apache_avro::Schema;
-use apache_avro::schema::{NamesRef, RecordSchema, ResolvedSchema, UnionSchema};
-use apache_avro::types::Value;
+use apache_avro::schema::{NamesRef, RecordSchema, ResolvedSchema};
 use rdkafka::message::Message;
 
-use super::converter::{Converter, ValueError, referenced};
+use super::converter::Fault;
+use super::program::{Form, Output, Program, Unfit};
+use super::record_part::{PartConverter, RecordPart};
+use super::row_binary::ValueError;
+use super::shape::Scoped;
 use super::types::{ColumnType, UnknownType};
+use crate::codec::datum::Datum;
 use crate::codec::{self, CodecError, PinnedSchema};
 
 const TRANSPARENT: &str = "meta";
@@ -92,6 +97,34 @@ pub enum PlanError {
         /// The field's type.
         field_type: String,
     },
+    /// What an older schema has written can't be read as the newest has it.
+    #[error(
+        "table {table}: column {column} can't hold what schema {id} of {subject} has written: \
+         between that schema and the newest, its field has changed in a way that Avro does not resolve"
+    )]
+    Unresolved {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// The older schema.
+        id: u32,
+        /// Its subject.
+        subject: &'static str,
+    },
+    /// A schema holds a type that is not read.
+    #[error(
+        "table {table}: schema {id} of {subject} holds what the sink does not read: a decimal, a duration, \
+         a UUID that is no string, an array of nulls, or a record within itself"
+    )]
+    Unreadable {
+        /// The table.
+        table: String,
+        /// The schema.
+        id: u32,
+        /// Its subject.
+        subject: &'static str,
+    },
 }
 
 /// A record that can't become a row.
@@ -100,14 +133,6 @@ pub enum RowError {
     /// It can't be decoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// It was written with an older schema that the newest can't stand for.
-    #[error("a value of schema {id} can't be read as the newest schema of its subject: {source}")]
-    Schema {
-        /// The schema's id.
-        id: u32,
-        /// What Avro says.
-        source: Box<apache_avro::Error>,
-    },
     /// A value doesn't fit its column.
     #[error("column {column}: {source}")]
     Value {
@@ -123,70 +148,11 @@ pub struct Plan {
     table: String,
     insert: String,
     schema: &'static PinnedSchema,
-    columns: Vec<Column>,
-}
-
-struct Column {
-    name: String,
-    origin: Origin,
-    converter: Converter,
-}
-
-/// Where a column's values come from.
-#[derive(Debug, PartialEq)]
-enum Origin {
-    /// From the value: the position of a field in each record on the way.
-    Field(Vec<usize>),
-    /// From the record around the value.
-    Record(RecordPart),
-}
-
-/// What a record of the log is besides its value, as far as columns can hold it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordPart {
-    /// `log_partition`: the partition in which it lies.
-    Partition,
-    /// `log_offset`: its offset there.
-    Offset,
-    /// `log_append_time`: when it was appended.
-    AppendTime,
-    /// `log_key`: its key; null where it has none.
-    Key,
-}
-
-impl RecordPart {
-    fn named(column: &str) -> Option<Self> {
-        match column {
-            "log_partition" => Some(Self::Partition),
-            "log_offset" => Some(Self::Offset),
-            "log_append_time" => Some(Self::AppendTime),
-            "log_key" => Some(Self::Key),
-            _ => None,
-        }
-    }
-
-    /// As a field of this type would be.
-    fn schema(self) -> &'static Schema {
-        static KEY: LazyLock<Schema> = LazyLock::new(|| {
-            // Two different types make a union.
-            UnionSchema::new(vec![Schema::Null, Schema::Bytes]).map_or(Schema::Bytes, Schema::Union)
-        });
-        match self {
-            Self::Partition => &Schema::Int,
-            Self::Offset => &Schema::Long,
-            Self::AppendTime => &Schema::TimestampMillis,
-            Self::Key => &KEY,
-        }
-    }
-
-    fn of(self, record: &impl Message) -> Value {
-        match self {
-            Self::Partition => Value::Int(record.partition()),
-            Self::Offset => Value::Long(record.offset()),
-            Self::AppendTime => Value::TimestampMillis(record.timestamp().to_millis().unwrap_or_default()),
-            Self::Key => record.key().map_or(Value::Null, |key| Value::Bytes(key.to_vec())),
-        }
-    }
+    /// In the order of the insert: first those of parts, then those of fields.
+    columns: Vec<String>,
+    parts: Vec<PartConverter>,
+    /// By the id of the schema that was written with.
+    programs: Vec<(u32, Program)>,
 }
 
 impl Plan {
@@ -196,50 +162,75 @@ impl Plan {
         table: &str,
         columns: &[TableColumn],
     ) -> Result<Self, PlanError> {
+        let (table, subject) = (table.to_owned(), schema.subject);
         if columns.is_empty() {
-            return Err(PlanError::NoTable { table: table.to_owned() });
+            return Err(PlanError::NoTable { table });
         }
-        let not_a_record = || PlanError::NotARecord {
-            table: table.to_owned(),
-            subject: schema.subject,
-            schema: describe(schema.schema),
+        let Schema::Record(record) = schema.schema else {
+            return Err(PlanError::NotARecord { table, subject, schema: describe(schema.schema) });
         };
-        let names = ResolvedSchema::new(schema.schema).map_err(|_| not_a_record())?;
-        let Schema::Record(record) = schema.schema else { return Err(not_a_record()) };
-        let mut planned = Vec::with_capacity(columns.len());
+        let unreadable = |id| PlanError::Unreadable { table: table.clone(), id, subject };
+        let resolved = ResolvedSchema::new(schema.schema).map_err(|_| unreadable(schema.id))?;
+        let newest = Scoped::new(schema.schema, resolved.get_names());
+        let mut parts = Vec::new();
+        let mut fields = Vec::new();
         for column in columns {
             match column.default_kind.as_str() {
                 "" | "DEFAULT" => {}
                 _ => continue, // computed by ClickHouse
             }
-            let Some(found) = Found::named(record, &column.name, names.get_names()) else {
+            let Some(found) = Found::named(record, &column.name, newest.names) else {
                 if column.default_kind.is_empty() {
                     return Err(PlanError::NoField {
-                        table: table.to_owned(),
+                        table,
                         column: column.name.clone(),
                         column_type: column.r#type.clone(),
-                        subject: schema.subject,
+                        subject,
                     });
                 }
                 continue;
             };
             let column_type: ColumnType = column.r#type.parse().map_err(|source| PlanError::UnknownType {
-                table: table.to_owned(),
+                table: table.clone(),
                 column: column.name.clone(),
                 source,
             })?;
-            let converter =
-                found.converter(&column_type, names.get_names()).ok_or_else(|| PlanError::Mismatch {
-                    table: table.to_owned(),
-                    column: column.name.clone(),
-                    column_type: column.r#type.clone(),
-                    field_type: describe(found.schema),
-                })?;
-            planned.push(Column { name: column.name.clone(), origin: found.origin, converter });
+            match found {
+                Found::Part(part) => {
+                    let converter = PartConverter::new(part, &column_type)
+                        .ok_or_else(|| mismatch(&table, column, part.avro_type()))?;
+                    parts.push((column, converter));
+                }
+                Found::Field(field) => fields.push((column, field, column_type)),
+            }
         }
-        let names: Vec<String> = planned.iter().map(|column| format!("`{}`", column.name)).collect();
+        fields.sort_by(|(_, one, _), (_, other, _)| one.path.cmp(&other.path));
+        let outputs: Vec<Output<'_>> = fields.iter().map(|(_, field, column)| field.output(column)).collect();
+        let mut programs = Vec::new();
+        for writer in codec::schemas().values().rev().filter(|writer| writer.subject == subject) {
+            let resolved = ResolvedSchema::new(writer.schema).map_err(|_| unreadable(writer.id))?;
+            let program = Program::new(Scoped::new(writer.schema, resolved.get_names()), newest, &outputs)
+                .map_err(|unfit| match unfit {
+                    Unfit::Output(place) if writer.id == schema.id => {
+                        let (column, field, _) = &fields[place];
+                        mismatch(&table, column, &describe(field.schema))
+                    }
+                    Unfit::Output(place) => PlanError::Unresolved {
+                        table: table.clone(),
+                        column: fields[place].0.name.clone(),
+                        id: writer.id,
+                        subject,
+                    },
+                    Unfit::Schema => unreadable(writer.id),
+                })?;
+            programs.push((writer.id, program));
+        }
+        let (of_parts, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let columns = of_parts.into_iter().chain(fields.into_iter().map(|(column, ..)| column));
+        let columns: Vec<String> = columns.map(|column| column.name.clone()).collect();
+        let names: Vec<String> = columns.iter().map(|column| format!("`{column}`")).collect();
         let insert = format!("INSERT INTO `{table}` ({}) FORMAT RowBinary", names.join(", "));
-        Ok(Self { table: table.to_owned(), insert, schema, columns: planned })
+        Ok(Self { table, insert, schema, columns, parts, programs })
     }
 
     /// The table.
@@ -249,7 +240,7 @@ impl Plan {
 
     /// The columns whose values come from the log.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(|column| column.name.as_str())
+        self.columns.iter().map(String::as_str)
     }
 
     /// The statement under which rows are sent.
@@ -259,51 +250,73 @@ impl Plan {
 
     /// Appends the row of a record to `rows`, or leaves `rows` as it was.
     pub fn write(&self, record: &impl Message, rows: &mut Vec<u8>) -> Result<(), RowError> {
-        let value = self.decode(record.payload())?;
         let start = rows.len();
-        for column in &self.columns {
-            let written = match &column.origin {
-                Origin::Field(path) => {
-                    field(&value, path).and_then(|value| column.converter.write(value, rows))
-                }
-                Origin::Record(part) => column.converter.write(&part.of(record), rows),
-            };
-            if let Err(source) = written {
-                rows.truncate(start);
-                return Err(RowError::Value { column: column.name.clone(), source });
-            }
+        let written = self.append(record, rows);
+        if written.is_err() {
+            rows.truncate(start);
         }
-        Ok(())
+        written
     }
 
-    /// The value as the newest schema has it: one of an older schema is resolved by Avro's rules.
-    fn decode(&self, value: Option<&[u8]>) -> Result<Value, RowError> {
-        let (schema, value) = codec::decode_generic(value)?;
-        if schema.subject != self.schema.subject {
+    fn append(&self, record: &impl Message, rows: &mut Vec<u8>) -> Result<(), RowError> {
+        let (schema, bytes) = codec::unframe(record.payload())?;
+        let Some((id, program)) = self.programs.iter().find(|(id, _)| *id == schema.id) else {
             let (id, found, expected) = (schema.id, schema.subject, self.schema.subject);
             return Err(CodecError::WrongSubject { id, found, expected }.into());
+        };
+        let value_error =
+            |place: usize, source| RowError::Value { column: self.columns[place].clone(), source };
+        let malformed = |datum: &Datum<'_>, source| CodecError::Malformed {
+            id: *id,
+            at: bytes.len() - datum.left(),
+            source,
+        };
+        let whole = |datum: &Datum<'_>| match datum.left() {
+            0 => Ok(()),
+            left => Err(CodecError::Remainder { id: *id, left }),
+        };
+        let mut refused = None;
+        for (place, part) in self.parts.iter().enumerate() {
+            if let Err(source) = part.write(record, rows) {
+                refused.get_or_insert(value_error(place, source));
+            }
         }
-        if schema.id == self.schema.id {
-            return Ok(value);
+        let mut datum = Datum::new(bytes);
+        match program.write(&mut datum, rows) {
+            Ok(()) => {}
+            Err((_, Fault::Malformed(source))) => return Err(malformed(&datum, source).into()),
+            Err((place, Fault::Value(source))) => {
+                // Only of a value that is well-formed is it said that it does not fit.
+                datum = Datum::new(bytes);
+                program.skip(&mut datum).map_err(|source| malformed(&datum, source))?;
+                refused.get_or_insert(value_error(self.parts.len() + place, source));
+            }
         }
-        value
-            .resolve(self.schema.schema)
-            .map_err(|source| RowError::Schema { id: schema.id, source: Box::new(source) })
+        whole(&datum)?;
+        refused.map_or(Ok(()), Err)
     }
 }
 
-fn field<'v>(value: &'v Value, path: &[usize]) -> Result<&'v Value, ValueError> {
-    path.iter()
-        .try_fold(value, |value, position| match value {
-            Value::Record(fields) => fields.get(*position).map(|(_, value)| value),
-            _ => None,
-        })
-        .ok_or(ValueError::Type)
+fn mismatch(table: &str, column: &TableColumn, field_type: &str) -> PlanError {
+    PlanError::Mismatch {
+        table: table.to_owned(),
+        column: column.name.clone(),
+        column_type: column.r#type.clone(),
+        field_type: field_type.to_owned(),
+    }
 }
 
 /// What a column is named after.
-struct Found<'a> {
-    origin: Origin,
+enum Found<'a> {
+    Part(RecordPart),
+    Field(Field<'a>),
+}
+
+struct Field<'a> {
+    /// The position of a field in each record on the way: by that fields are in the order of the schema.
+    path: Vec<usize>,
+    /// The same by names.
+    names: Vec<&'a str>,
     schema: &'a Schema,
     /// Not what a union holds, but which of its records that is.
     is_kind: bool,
@@ -312,43 +325,53 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn named(record: &'a RecordSchema, column: &str, names: &NamesRef<'a>) -> Option<Self> {
         if let Some(part) = RecordPart::named(column) {
-            return Some(Self { origin: Origin::Record(part), schema: part.schema(), is_kind: false });
+            return Some(Self::Part(part));
         }
-        let found = |(path, schema), is_kind| Self { origin: Origin::Field(path), schema, is_kind };
-        find(record, column, names).map(|field| found(field, false)).or_else(|| {
-            let union = column.strip_suffix(KIND)?.strip_suffix('_')?;
-            find(record, union, names).map(|field| found(field, true))
-        })
-    }
-
-    fn converter(&self, column: &ColumnType, names: &NamesRef<'_>) -> Option<Converter> {
-        if self.is_kind {
-            Converter::kind(self.schema, column, names)
-        } else {
-            Converter::new(self.schema, column, names)
-        }
+        find(record, column, names)
+            .or_else(|| {
+                let union = column.strip_suffix(KIND)?.strip_suffix('_')?;
+                find(record, union, names).map(|field| Field { is_kind: true, ..field })
+            })
+            .map(Self::Field)
     }
 }
 
-/// The field that a column is named after: its path from the record, and its schema.
-fn find<'a>(
-    record: &'a RecordSchema,
-    column: &str,
-    names: &NamesRef<'a>,
-) -> Option<(Vec<usize>, &'a Schema)> {
+impl<'a> Field<'a> {
+    fn output<'c>(&self, column: &'c ColumnType) -> Output<'c>
+    where
+        'a: 'c,
+    {
+        let form = if self.is_kind { Form::Kind(column) } else { Form::Column(column) };
+        Output { path: self.names.clone(), form }
+    }
+}
+
+/// The field that a column is named after.
+fn find<'a>(record: &'a RecordSchema, column: &str, names: &NamesRef<'a>) -> Option<Field<'a>> {
     let inside = |position: usize, rest: &str| {
-        let Schema::Record(inner) = referenced(&record.fields[position].schema, names)? else { return None };
-        let (mut path, schema) = find(inner, rest, names)?;
-        path.insert(0, position);
-        Some((path, schema))
+        let field = &record.fields[position];
+        let Schema::Record(inner) = referenced(&field.schema, names)? else { return None };
+        let mut found = find(inner, rest, names)?;
+        found.path.insert(0, position);
+        found.names.insert(0, &field.name);
+        Some(found)
     };
     if let Some(position) = record.lookup.get(column) {
-        return Some((vec![*position], &record.fields[*position].schema));
+        let field = &record.fields[*position];
+        let (path, names) = (vec![*position], vec![field.name.as_str()]);
+        return Some(Field { path, names, schema: &field.schema, is_kind: false });
     }
     let below = record.fields.iter().enumerate().find_map(|(position, field)| {
         inside(position, column.strip_prefix(field.name.as_str())?.strip_prefix('_')?)
     });
     below.or_else(|| inside(*record.lookup.get(TRANSPARENT)?, column))
+}
+
+fn referenced<'a>(schema: &'a Schema, names: &NamesRef<'a>) -> Option<&'a Schema> {
+    match schema {
+        Schema::Ref { name } => names.get(name).copied(),
+        schema => Some(schema),
+    }
 }
 
 fn describe(schema: &Schema) -> String {

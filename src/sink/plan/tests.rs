@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use rdkafka::Timestamp;
 use rdkafka::message::OwnedMessage;
@@ -67,10 +68,11 @@ fn row(plan: &Plan, incident: &Incident) -> Result<Vec<u8>, RowError> {
 
 #[test]
 fn columns_find_their_fields() {
+    // In the order of the schema, whatever the table's is.
     let plan = plan(&[
+        ("rule", "LowCardinality(String)", ""),
         ("version", "UInt16", ""),
         ("retracted", "UInt8", ""),
-        ("rule", "LowCardinality(String)", ""),
         ("meta_key", "String", ""),
         ("evidence_count", "UInt8", ""),
         ("evidence_first", "Array(Tuple(offset UInt8, topic String))", ""),
@@ -82,12 +84,12 @@ fn columns_find_their_fields() {
     .unwrap();
     assert_eq!(
         plan.insert(),
-        "INSERT INTO `t` (`version`, `retracted`, `rule`, `meta_key`, `evidence_count`, `evidence_first`, \
-         `meta_evidence_last`, `ended_at`) FORMAT RowBinary"
+        "INSERT INTO `t` (`version`, `retracted`, `meta_key`, `evidence_count`, `evidence_first`, \
+         `meta_evidence_last`, `rule`, `ended_at`) FORMAT RowBinary"
     );
     assert_eq!(
         row(&plan, &incident()).unwrap(),
-        b"\x02\x01\x01\x0asla_breach\x03t/a\x01\x01\x03\x05civic\x00\x01"
+        b"\x02\x01\x01\x03t/a\x01\x01\x03\x05civic\x00\x0asla_breach\x01"
     );
 }
 
@@ -127,7 +129,7 @@ fn values_of_other_subjects_are_refused() {
 fn values_of_an_older_schema_are_read_as_the_newest() {
     let plan = plan(&[("rule", "String", ""), ("final", "UInt8", ""), ("merged_into", "Nullable(UUID)", "")])
         .unwrap();
-    assert_eq!(row(&plan, &incident()).unwrap(), b"\x0asla_breach\x01\x01");
+    assert_eq!(row(&plan, &incident()).unwrap(), b"\x01\x01\x0asla_breach");
     let new = codec::newest("incidents").unwrap().encode(&incident()).unwrap();
     let (_, value) = codec::decode_generic(Some(&new)).unwrap();
     let Value::Record(mut fields) = value else { panic!("{value:?}") };
@@ -139,7 +141,7 @@ fn values_of_an_older_schema_are_read_as_the_newest() {
     writer.write_value(&mut bytes, Value::Record(fields)).unwrap();
     let mut rows = Vec::new();
     plan.write(&record(Some(bytes)), &mut rows).unwrap();
-    assert_eq!(rows, b"\x0asla_breach\x00\x01");
+    assert_eq!(rows, b"\x00\x01\x0asla_breach");
 }
 
 #[test]
