@@ -101,7 +101,8 @@ fn respond<T: Serialize + ToSchema>(
     let values = [(header::ETAG, tag), (AS_OF, as_of.clone())]
         .into_iter()
         .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)));
-    let mut response = if is_known {
+    // A body says that it may be old, which an empty one can't.
+    let mut response = if is_known && !freshness.stale {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         Json(Answer { rows, as_of, stale: freshness.stale }).into_response()
@@ -116,12 +117,12 @@ fn respond<T: Serialize + ToSchema>(
 mod tests {
     use super::*;
 
-    fn answer(if_none_match: Option<&str>) -> Response {
+    fn answer(if_none_match: Option<&str>, stale: bool) -> Response {
         let mut headers = HeaderMap::new();
         if let Some(value) = if_none_match {
             headers.insert(header::IF_NONE_MATCH, value.parse().unwrap());
         }
-        let freshness = Freshness { as_of: "civic:0@5".parse().unwrap(), stale: false };
+        let freshness = Freshness { as_of: "civic:0@5".parse().unwrap(), stale };
         of_row(&headers, 7, &serde_json::json!({ "id": "a" }), &freshness)
     }
 
@@ -137,10 +138,11 @@ mod tests {
             (Some("7"), 200),
             (Some(""), 200),
         ] {
-            let answer = answer(known);
+            let answer = answer(known, false);
             assert_eq!(answer.status(), status, "{known:?}");
             assert_eq!(answer.headers()[header::ETAG], "W/\"7\"");
             assert_eq!(answer.headers()["x-as-of"], "civic:0@5");
         }
+        assert_eq!(answer(Some("W/\"7\""), true).status(), 200, "that it may be old has to be said");
     }
 }

@@ -161,18 +161,24 @@ impl Page {
         self.incidents.iter().map(IncidentAnswer::bytes).sum()
     }
 
-    /// The page without what this node knows to be outdated: of each row the newest version that it has seen.
-    fn with_newer(&self, live: &Live, tenant: &Tenant, filter: &IncidentFilter) -> Option<Self> {
+    /// The page without what this node knows to be outdated: of each row the newest version that it has seen. And whether it
+    /// has seen a newer one that it no longer has.
+    fn with_newer(&self, live: &Live, tenant: &Tenant, filter: &IncidentFilter) -> (Option<Self>, bool) {
+        let mut is_outdated = false;
         let newer = self.incidents.iter().enumerate().filter_map(|(index, shown)| {
             match live.incident(tenant, Uuid::parse_str(&shown.id).ok()?) {
                 Lookup::Row(row) if row.version > shown.version => Some((index, Some(row))),
                 Lookup::Retracted => Some((index, None)),
+                Lookup::AtLeast(version) => {
+                    is_outdated |= version > shown.version;
+                    None
+                }
                 _ => None,
             }
         });
         let newer: BTreeMap<usize, Option<Arc<IncidentAnswer>>> = newer.collect();
         if newer.is_empty() {
-            return None;
+            return (None, is_outdated);
         }
         let shown = self.incidents.iter().enumerate().filter_map(|(index, shown)| match newer.get(&index) {
             None => Some(shown.clone()),
@@ -180,11 +186,9 @@ impl Page {
         });
         let incidents: Vec<_> = shown.collect();
         let gone = (self.incidents.len() - incidents.len()) as u64;
-        Some(Self {
-            incidents,
-            next_cursor: self.next_cursor.clone(),
-            total: self.total.saturating_sub(gone),
-        })
+        let newer =
+            Self { incidents, next_cursor: self.next_cursor.clone(), total: self.total.saturating_sub(gone) };
+        (Some(newer), is_outdated)
     }
 }
 
@@ -221,11 +225,13 @@ pub async fn list(
 ) -> Result<Response, ApiError> {
     let wanted = answers::wanted(&mut parameters)?;
     let request = ListRequest::parse(parameters)?;
-    let freshness = live.reached(INCIDENTS, Reader::Tables, wanted.as_ref()).await;
+    let mut freshness = live.reached(INCIDENTS, Reader::Tables, wanted.as_ref()).await;
     // Before the rows: what they are is at least what this stands for.
     let generation = live.generation(INCIDENTS);
     let page = lists.get(queries.tenant(), request.clone(), generation, request.read(&queries)).await?;
-    match page.with_newer(&live, queries.tenant(), &request.filter) {
+    let (newer, is_outdated) = page.with_newer(&live, queries.tenant(), &request.filter);
+    freshness.stale |= is_outdated;
+    match newer {
         Some(newer) => answers::of_list(&headers, &newer, &freshness),
         None => answers::of_list(&headers, &*page, &freshness),
     }
@@ -264,11 +270,14 @@ pub async fn one(
     metrics::counter!("tidewatch_cache_lookups_total", "of" => INCIDENTS, "result" => result).increment(1);
     let known = match known {
         Lookup::AtLeast(_) | Lookup::Unknown => {
+            let may_keep = live.may_keep();
             let filter = Filter::default().and("id = ?", [Parameter::Id(id)]);
             if let Some(row) = queries.fetch::<IncidentAnswer>(SELECT, &filter, 1).await?.pop() {
                 let (version, bytes, tenant) = (row.version, row.bytes(), queries.tenant().clone());
                 let row = Arc::new(row);
-                live.learn(Arrival { id, tenant, version, row: Some(row.clone()), bytes, place: None });
+                if may_keep {
+                    live.learn(Arrival { id, tenant, version, row: Some(row.clone()), bytes, place: None });
+                }
                 // It may have come on the log meanwhile.
                 match live.incident(queries.tenant(), id) {
                     Lookup::Unknown => Lookup::Row(row),
@@ -432,6 +441,14 @@ impl ListRequest {
         Ok(Self { filter, after, limit })
     }
 
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        let IncidentFilter { family, rule, severity, subject, attributes, .. } = &self.filter;
+        let texts = [family, rule, severity, subject].into_iter().flatten().map(String::len);
+        let attributes = attributes.iter().map(|(name, value)| 64 + name.len() + value.len());
+        size_of::<Self>() + texts.chain(attributes).sum::<usize>()
+    }
+
     async fn read(&self, queries: &TenantQueries) -> Result<Page, ApiError> {
         let filter = self.filter.sql();
         let mut page = filter.clone();
@@ -488,5 +505,46 @@ mod tests {
         for bad in ["", "x", "!!!!", &text[1..], &format!("{text}AAAA")] {
             assert_eq!(Cursor::decode(bad), None, "{bad}");
         }
+    }
+
+    fn incident(id: u128, version: u64, severity: &str) -> IncidentAnswer {
+        let row = serde_json::json!({
+            "id": Uuid::from_u128(id), "version": version, "operator": "sla", "operator_version": 1, "settings_version": 0,
+            "family": "civic", "rule": "sla_breach", "severity": severity, "subject": "x", "title": "x", "started_at": 0,
+            "ended_at": null, "first_arrival": 0, "final": false, "attributes": {}, "evidence_count": 0,
+            "evidence_first": [], "evidence_last": [],
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
+    #[test]
+    fn a_page_is_no_older_than_what_was_seen() {
+        let tenant = Tenant::new("a");
+        let page = Page {
+            incidents: (0..5).map(|id| incident(id, 5, "high")).collect(),
+            next_cursor: None,
+            total: 5,
+        };
+        let filter = IncidentFilter { severity: Some("high".into()), ..IncidentFilter::default() };
+        let learn = |live: &Live| {
+            for (id, version, row) in
+                [(0, 6, Some("high")), (1, 6, Some("low")), (2, 6, None), (3, 4, Some("high"))]
+            {
+                let row = row.map(|severity| Arc::new(incident(id, version, severity)));
+                let (id, tenant, place) = (Uuid::from_u128(id), tenant.clone(), Some((0, 9)));
+                live.learn(Arrival { id, tenant, version, row, bytes: 100, place });
+            }
+        };
+        let live = Live::new(1 << 20);
+        assert!(matches!(page.with_newer(&live, &tenant, &filter), (None, false)));
+        learn(&live);
+        let (newer, is_outdated) = page.with_newer(&live, &tenant, &filter);
+        let newer = newer.unwrap();
+        let versions: Vec<_> = newer.incidents.iter().map(|row| row.version).collect();
+        assert_eq!((versions, newer.total, is_outdated), (vec![6, 5, 5], 3, false));
+        // It has seen them, and had to let go of them before a table may have had them.
+        let live = Live::new(0);
+        learn(&live);
+        assert!(matches!(page.with_newer(&live, &tenant, &filter), (None, true)));
     }
 }

@@ -11,6 +11,8 @@ use crate::http::{ApiError, Tenant};
 
 /// What the lists of a route may take in memory.
 const BYTES: u64 = 32 << 20;
+/// What an entry costs beside that.
+const OVERHEAD: usize = 256;
 /// A table also changes by what no sink has written: rows grow too old, somebody swaps it.
 const AGE: Duration = Duration::from_secs(10);
 
@@ -31,9 +33,12 @@ where
     R: Hash + Eq + Send + Sync + 'static,
     T: Send + Sync + 'static,
 {
-    /// No lists yet; `bytes` says what one takes in memory, about.
-    pub fn new(route: &'static str, bytes: impl Fn(&T) -> usize + Send + Sync + 'static) -> Self {
-        let weigh = move |_: &_, list: &Arc<T>| bytes(list).try_into().unwrap_or(u32::MAX);
+    /// No lists yet; `bytes` says what a request and its list take in memory, about: a list may be empty, and who asks may ask
+    /// for it in many ways.
+    pub fn new(route: &'static str, bytes: impl Fn(&R, &T) -> usize + Send + Sync + 'static) -> Self {
+        let weigh = move |(_, request, _): &(Tenant, R, u64), list: &Arc<T>| {
+            (OVERHEAD + bytes(request, list)).try_into().unwrap_or(u32::MAX)
+        };
         let cache = Cache::builder().max_capacity(BYTES).weigher(weigh).time_to_live(AGE).build();
         Self { route, cache }
     }
@@ -64,7 +69,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_is_read_once_a_generation_and_tenant() {
-        let lists = Lists::new("test", |_: &u32| 1);
+        let lists = Lists::new("test", |_, _: &u32| 1);
         let get = async |tenant: &str, generation, value| {
             let list = lists.get(&Tenant::new(tenant), "request", generation, async move { Ok(value) }).await;
             *list.unwrap()
@@ -76,8 +81,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn lists_of_nothing_take_memory_too() {
+        let lists = Lists::new("test", |request: &String, _: &()| request.len());
+        for number in 0..100 {
+            let request = number.to_string() + &"x".repeat(1 << 20);
+            lists.get(&Tenant::new("a"), request, 1, async { Ok(()) }).await.unwrap();
+        }
+        lists.cache.run_pending_tasks().await;
+        assert!((1..32).contains(&lists.cache.entry_count()), "{}", lists.cache.entry_count());
+    }
+
+    #[tokio::test]
     async fn a_failure_is_not_kept() {
-        let lists = Lists::<_, u32>::new("test", |_| 1);
+        let lists = Lists::<_, u32>::new("test", |_, _| 1);
         let tenant = Tenant::new("a");
         let failed = lists.get(&tenant, 1, 1, async { Err(ApiError::not_found("gone")) }).await;
         assert_eq!(failed.unwrap_err().status(), 404);

@@ -144,6 +144,11 @@ impl Live {
         metrics::gauge!("tidewatch_cache_bytes", "topic" => INCIDENTS).set(self.0.incidents.bytes() as f64);
     }
 
+    /// Whether an incident that is read from its table from now on may be kept: a newer version would be seen on the log.
+    pub fn may_keep(&self) -> bool {
+        topics::named(INCIDENTS).is_some_and(|topic| self.positions().is_whole(INCIDENTS, topic.partitions))
+    }
+
     /// What is known of a tenant's incident.
     pub fn incident(&self, tenant: &Tenant, id: Uuid) -> Lookup<IncidentAnswer> {
         self.0.incidents.get(tenant, id)

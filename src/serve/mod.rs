@@ -131,8 +131,10 @@ impl Serve {
             backtests: backtests::Backtests::new(log.clone()),
             evidence: evidence::Evidence::new(log.clone()),
             live: live.clone(),
-            incidents: Lists::new("/v1/incidents", incidents::Page::bytes),
-            sla: Lists::new("/v1/sla", sla::Compliance::bytes),
+            incidents: Lists::new("/v1/incidents", |request: &incidents::ListRequest, page: &incidents::Page| {
+                request.bytes() + page.bytes()
+            }),
+            sla: Lists::new("/v1/sla", |_: &sla::By, compliance: &sla::Compliance| compliance.bytes()),
             streams: stream::Streams::new(log.clone(), shutdown.clone()),
         };
         OpenApiRouter::new()

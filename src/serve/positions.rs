@@ -104,6 +104,15 @@ impl Positions {
         self.stored.get(&place).copied().unwrap_or(0) >= end
     }
 
+    /// Whether the tables hold what lies before the tail's start in each of so many partitions: with what the tail has seen they
+    /// are all there is. Before, a row that was read from them may be older than one that the tail will never see.
+    pub fn is_whole(&self, topic: &str, partitions: i32) -> bool {
+        (0..partitions).all(|partition| {
+            let seen = self.seen(topic, partition);
+            seen.is_some_and(|seen| self.is_stored(topic, partition, seen.start))
+        })
+    }
+
     fn has(&self, reader: Reader, (topic, partition): &(String, i32), end: i64) -> bool {
         match (reader, self.seen.get(&(topic.clone(), *partition))) {
             (Reader::Tables, _) => self.is_stored(topic, *partition, end),
@@ -211,6 +220,30 @@ mod tests {
         assert_eq!(positions.as_of("incidents", Reader::Tail).to_string(), "");
         positions.store("incidents", 0, 40);
         assert_eq!(positions.as_of("incidents", Reader::Tail).to_string(), "civic:0@9");
+    }
+
+    #[test]
+    fn a_node_is_whole_once_the_tables_reach_its_tail() {
+        let mut positions = Positions::default();
+        assert!(!positions.is_whole("incidents", 2), "nothing is known yet");
+        positions.see("incidents", 0, seen(0, 9, 9));
+        positions.see("incidents", 1, seen(40, 60, 60));
+        positions.store("incidents", 1, 39);
+        assert!(!positions.is_whole("incidents", 2), "at 39 lies what nobody has");
+        positions.store("incidents", 1, 40);
+        assert!(positions.is_whole("incidents", 2));
+    }
+
+    #[test]
+    fn tables_that_change_are_of_another_generation() {
+        let mut positions = Positions::default();
+        let mut generations = Vec::new();
+        for offset in [5, 5, 6] {
+            positions.store("incidents", 0, offset);
+            generations.push(positions.generation("incidents"));
+        }
+        assert_eq!(generations, [1, 1, 2]);
+        assert_eq!(positions.generation("sla-metrics"), 0, "another topic's tables stay");
     }
 
     #[test]

@@ -16,7 +16,9 @@ use axum::response::sse::{self, Sse};
 use futures::Stream;
 use rdkafka::message::Message;
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -33,10 +35,12 @@ use crate::log::{Log, LogPosition};
 
 /// Clients that may read the log at once, to catch up: each has a Kafka client of its own.
 const CATCHING_UP: usize = 4;
-/// After so long without an event the client is told where it stands.
+/// After so long without an event of its own the client is told where it stands.
 const SILENCE: Duration = Duration::from_secs(15);
 /// When a client may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// How long a client that catches up may take to read on: meanwhile it keeps another one waiting.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Events on their way to a client that is slow to read.
 const BUFFERED: usize = 64;
 
@@ -150,7 +154,8 @@ pub async fn incidents(
         let next = |partition| last.offset(INCIDENTS, partition).map(|offset| offset + 1);
         told.iter().map(|(partition, told)| (*partition, next(*partition).unwrap_or(*told))).collect()
     });
-    let listener = Listener { tenant, filter, next: begun.unwrap_or_else(|| told.clone()), sender };
+    let next = begun.unwrap_or_else(|| told.clone());
+    let listener = Listener { tenant, filter, next, sender, sent_at: Instant::now(), silence: SILENCE };
     tokio::spawn(async move {
         let shutdown = streams.shutdown.clone();
         tokio::select! {
@@ -181,6 +186,9 @@ struct Listener {
     /// The offset behind what the client has been told, by partition.
     next: BTreeMap<i32, i64>,
     sender: mpsc::Sender<Sent>,
+    /// When it was last told something. What is told to others says nothing to it.
+    sent_at: Instant,
+    silence: Duration,
 }
 
 /// The client is gone, or has to come again.
@@ -203,24 +211,40 @@ impl Listener {
             let told = tokio::select! {
                 event = receiver.recv() => event,
                 () = self.sender.closed() => return,
-                () = tokio::time::sleep(SILENCE) => match self.stand().await {
+                () = tokio::time::sleep_until(self.sent_at + self.silence) => match self.stand().await {
                     Ok(()) => continue,
                     Err(Ended) => return,
                 },
             };
-            // One that lags too far behind comes again, and catches up from the log.
-            let Ok(event) = told else { return };
+            let Ok(event) = told else {
+                // One that lags too far behind comes again, and catches up from the log: from where it stands, not from its own
+                // last event, or it might read the same again and again. It may be gone.
+                let _ = self.stand().await;
+                return;
+            };
             if let Some(event) = self.pass(&event)
-                && self.sender.send(event).await.is_err()
+                && self.send(event).await.is_err()
             {
                 return;
             }
         }
     }
 
-    async fn stand(&self) -> Result<(), Ended> {
+    async fn stand(&mut self) -> Result<(), Ended> {
         let event = sse::Event::default().id(self.position());
-        self.sender.send(Ok(event)).await.map_err(|_| Ended)
+        self.send(Ok(event)).await
+    }
+
+    async fn send(&mut self, event: Sent) -> Result<(), Ended> {
+        self.sent_at = Instant::now();
+        self.sender.send(event).await.map_err(|_| Ended)
+    }
+
+    /// As [`send`](Self::send), from a thread that may block.
+    fn send_blocking(&mut self, event: Sent) -> Result<(), Missed> {
+        self.sent_at = Instant::now();
+        let sending = self.sender.send_timeout(event, PATIENCE);
+        Handle::current().block_on(sending).map_err(|_| Missed::Client)
     }
 
     fn position(&self) -> String {
@@ -252,7 +276,10 @@ impl Listener {
 
     /// Reads what the client has missed from the log.
     async fn catch_up(self, streams: Streams, told: BTreeMap<i32, i64>) -> Result<Self, Ended> {
-        let permit = streams.catching_up.acquire_owned().await.map_err(|_| Ended)?;
+        let permit = tokio::select! {
+            permit = streams.catching_up.acquire_owned() => permit.map_err(|_| Ended)?,
+            () = self.sender.closed() => return Err(Ended),
+        };
         let work = move || {
             let _permit = permit;
             self.read_missed(&streams.log, &told)
@@ -280,7 +307,7 @@ impl Listener {
             // What lies there is gone, or is another log's.
             self.next = told.clone();
             let event = sse::Event::default().event("reset").id(self.position()).data("{}");
-            self.sender.blocking_send(Ok(event)).map_err(|_| Missed::Client)?;
+            self.send_blocking(Ok(event))?;
             return Ok(self);
         }
         let missed = |(partition, next): (&i32, &i64)| Some((*partition, *next..*told.get(partition)?));
@@ -291,9 +318,15 @@ impl Listener {
             // What can't be read was never told either.
             let Ok(incident) = codec::decode::<Incident>(INCIDENTS, message.payload()) else { continue };
             if let Some(event) = self.pass(&Event::of(incident, place)) {
-                self.sender.blocking_send(event).map_err(|_| Missed::Client)?;
+                self.send_blocking(event)?;
+            } else if self.sender.is_closed() {
+                return Err(Missed::Client);
+            } else if self.sent_at.elapsed() >= self.silence {
+                self.send_blocking(Ok(sse::Event::default().id(self.position())))?;
             }
         }
+        // All may have been others': what was read is not to be read again.
+        self.send_blocking(Ok(sse::Event::default().id(self.position())))?;
         Ok(self)
     }
 }
@@ -301,7 +334,7 @@ impl Listener {
 /// Why a client could not be told what it has missed.
 #[derive(Debug, thiserror::Error)]
 enum Missed {
-    #[error("the client is gone")]
+    #[error("the client is gone, or does not read")]
     Client,
     #[error(transparent)]
     Kafka(#[from] rdkafka::error::KafkaError),
@@ -309,6 +342,8 @@ enum Missed {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -323,5 +358,84 @@ mod tests {
         for text in ["5", "civic:0@5", "incidents:0@-2", "incidents:0@9223372036854775807"] {
             assert_eq!(parse(text).unwrap_err().status(), 422, "{text}");
         }
+    }
+
+    fn incident(tenant: &str) -> IncidentAnswer {
+        let row = json!({
+            "id": Uuid::nil(), "version": 1, "operator": "sla", "operator_version": 1, "settings_version": 0, "family": "civic",
+            "rule": "sla_breach", "severity": "high", "subject": tenant, "title": "x", "started_at": 0, "ended_at": null,
+            "first_arrival": 0, "final": false, "attributes": {}, "evidence_count": 0, "evidence_first": [],
+            "evidence_last": [],
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
+    fn event(tenant: &str, offset: i64) -> Arc<Event> {
+        let incident = Arc::new(incident(tenant));
+        Arc::new(Event::new(Tenant::new(tenant), (0, offset), Kind::Incident, incident))
+    }
+
+    fn listener(silence: Duration) -> (Listener, mpsc::Receiver<Sent>) {
+        let (sender, receiver) = mpsc::channel(BUFFERED);
+        let (tenant, filter) = (Tenant::new("a"), IncidentFilter::default());
+        let next = BTreeMap::from([(0, 0)]);
+        (Listener { tenant, filter, next, sender, sent_at: Instant::now(), silence }, receiver)
+    }
+
+    #[test]
+    fn anothers_event_is_passed_over_and_none_is_told_twice() {
+        let (mut listener, _receiver) = listener(SILENCE);
+        assert!(listener.pass(&event("b", 4)).is_none());
+        assert_eq!(listener.position(), "incidents:0@4");
+        assert!(listener.pass(&event("a", 4)).is_none(), "before where it stands");
+        assert!(listener.pass(&event("a", 5)).is_some());
+        assert!(listener.pass(&event("a", 5)).is_none());
+    }
+
+    /// The tail tells of a record before it says how far it has come: who begins to listen in between has not missed it.
+    #[test]
+    fn who_listens_knows_what_was_told_before() {
+        let live = Live::new(0);
+        assert!(live.listen().is_none(), "it does not follow the log yet");
+        let seen = crate::serve::positions::Seen { start: 0, next: 3, record_end: 3 };
+        live.change(|positions| (0..4).for_each(|partition| positions.see(INCIDENTS, partition, seen)));
+        live.tell(Arc::into_inner(event("a", 5)).unwrap());
+        let (_, told) = live.listen().unwrap();
+        assert_eq!(told, BTreeMap::from([(0, 6), (1, 3), (2, 3), (3, 3)]));
+    }
+
+    /// What others are told keeps nobody from being told where he stands, nor does it end him unawares.
+    #[tokio::test]
+    async fn a_client_among_strangers_is_told_where_it_stands() {
+        let (listener, mut receiver) = listener(Duration::from_millis(200));
+        let (events, all) = tokio::sync::broadcast::channel(4);
+        let log = Log::new(&crate::config::Config::load(None, &[]).unwrap().kafka);
+        let streams = Streams::new(log, CancellationToken::new());
+        tokio::spawn(listener.run(streams, all, BTreeMap::from([(0, 0)])));
+        let mut next = async |patience| {
+            let told = tokio::time::timeout(patience, receiver.recv()).await;
+            told.ok().map(|told| told.map(|event| format!("{:?}", event.unwrap())))
+        };
+        let soon = Duration::from_secs(20);
+        assert!(next(soon).await.flatten().unwrap().contains("incidents:0@-1"));
+        let mut told = None;
+        for offset in 0..1_000 {
+            events.send(event("b", offset)).unwrap();
+            told = next(Duration::from_millis(20)).await.flatten();
+            if told.is_some() {
+                break;
+            }
+        }
+        assert!(told.unwrap().contains("incidents:0@"));
+        // One after the other, without a pause in which it could read: it lags behind.
+        for offset in 1_000..1_020 {
+            events.send(event("b", offset)).unwrap();
+        }
+        let mut count = 0;
+        while let Some(told) = next(soon).await.unwrap() {
+            assert!(told.contains("incidents:0@"), "{told}");
+            count += 1;
+        }
+        assert!(count > 0, "it has to come again, and from where it stands");
     }
 }

@@ -154,7 +154,10 @@ where
         metrics::counter!("tidewatch_aborts_total").increment(1);
         tracing::warn!(%error, family = self.family.topic, "a transaction failed; going on from what is committed");
         self.transaction.abort();
+        // What was written is there whoever wrote it: progress that leaves it out would promise rows that nobody may have read.
+        let ends = self.transaction.ends(std::mem::take);
         self.transaction = Transaction::start(self.log, &self.transactional_id)?;
+        self.transaction.ends(|known| *known = ends);
         let list = self.folded_partitions();
         // The pause of a drain that failed.
         self.consumer.resume(&list).map_err(WorkerError::kafka("resuming partitions"))?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use tidewatch::event::derived::Accounting;
+use tidewatch::event::derived::{Accounting, Progress};
 use tidewatch::worker;
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
@@ -67,6 +67,7 @@ pub async fn assert_exactly_once(system: &System) {
         };
         assert!(former.is_none_or(goes_on), "an account goes back, or says two things: {row:?}");
     }
+    assert_progress_names_all_rows(system);
     for (partition, totals) in totals {
         let accounts = last.values().filter(|row| row.partition == partition);
         let [read, folded, duplicate, late, dead] = accounts.fold([0; 5], |sum, row| {
@@ -78,6 +79,28 @@ pub async fn assert_exactly_once(system: &System) {
         let counted = [folded, duplicate, late, dead];
         assert_eq!(counted, [records.folded, records.duplicate, records.late, records.dead_lettered]);
         assert_eq!(read, data[&partition], "I7: nothing vanishes");
+    }
+}
+
+/// Whoever says how far a partition has been folded names the ends of all that follows from it, of former owners' and former
+/// producers' rows, too: a reader takes what is not named for nothing to wait for.
+fn assert_progress_names_all_rows(system: &System) {
+    let mut last = BTreeMap::<_, (i64, BTreeMap<_, i64>)>::new();
+    for (_, value) in expected::committed(system, "progress").into_values().flatten() {
+        let row: Progress = expected::decode("progress", &value);
+        let ends: BTreeMap<_, i64> =
+            row.outputs.into_iter().map(|end| ((end.topic, end.partition), end.offset)).collect();
+        let (offset, former) = last.entry((row.topic, row.partition)).or_default();
+        for (place, end) in &*former {
+            let named = ends.get(place);
+            assert!(
+                row.offset < *offset || named.is_some_and(|named| named >= end),
+                "{place:?} ended at {end}, and now at {named:?}"
+            );
+        }
+        if row.offset >= *offset {
+            (*offset, *former) = (row.offset, ends);
+        }
     }
 }
 
