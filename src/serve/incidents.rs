@@ -506,4 +506,45 @@ mod tests {
             assert_eq!(Cursor::decode(bad), None, "{bad}");
         }
     }
+
+    fn incident(id: u128, version: u64, severity: &str) -> IncidentAnswer {
+        let row = serde_json::json!({
+            "id": Uuid::from_u128(id), "version": version, "operator": "sla", "operator_version": 1, "settings_version": 0,
+            "family": "civic", "rule": "sla_breach", "severity": severity, "subject": "x", "title": "x", "started_at": 0,
+            "ended_at": null, "first_arrival": 0, "final": false, "attributes": {}, "evidence_count": 0,
+            "evidence_first": [], "evidence_last": [],
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
+    #[test]
+    fn a_page_is_no_older_than_what_was_seen() {
+        let tenant = Tenant::new("a");
+        let page = Page {
+            incidents: (0..5).map(|id| incident(id, 5, "high")).collect(),
+            next_cursor: None,
+            total: 5,
+        };
+        let filter = IncidentFilter { severity: Some("high".into()), ..IncidentFilter::default() };
+        let learn = |live: &Live| {
+            for (id, version, row) in
+                [(0, 6, Some("high")), (1, 6, Some("low")), (2, 6, None), (3, 4, Some("high"))]
+            {
+                let row = row.map(|severity| Arc::new(incident(id, version, severity)));
+                let (id, tenant, place) = (Uuid::from_u128(id), tenant.clone(), Some((0, 9)));
+                live.learn(Arrival { id, tenant, version, row, bytes: 100, place });
+            }
+        };
+        let live = Live::new(1 << 20);
+        assert!(matches!(page.with_newer(&live, &tenant, &filter), (None, false)));
+        learn(&live);
+        let (newer, is_outdated) = page.with_newer(&live, &tenant, &filter);
+        let newer = newer.unwrap();
+        let versions: Vec<_> = newer.incidents.iter().map(|row| row.version).collect();
+        assert_eq!((versions, newer.total, is_outdated), (vec![6, 5, 5], 3, false));
+        // It has seen them, and had to let go of them before a table may have had them.
+        let live = Live::new(0);
+        learn(&live);
+        assert!(matches!(page.with_newer(&live, &tenant, &filter), (None, true)));
+    }
 }

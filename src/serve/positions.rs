@@ -235,6 +235,18 @@ mod tests {
     }
 
     #[test]
+    fn tables_that_change_are_of_another_generation() {
+        let mut positions = Positions::default();
+        let mut generations = Vec::new();
+        for offset in [5, 5, 6] {
+            positions.store("incidents", 0, offset);
+            generations.push(positions.generation("incidents"));
+        }
+        assert_eq!(generations, [1, 1, 2]);
+        assert_eq!(positions.generation("sla-metrics"), 0, "another topic's tables stay");
+    }
+
+    #[test]
     fn what_both_have_is_forgotten_but_for_the_last() {
         let mut positions = Positions::default();
         for offset in 1..=REMEMBERED as i64 + 10 {

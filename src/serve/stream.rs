@@ -392,6 +392,18 @@ mod tests {
         assert!(listener.pass(&event("a", 5)).is_none());
     }
 
+    /// The tail tells of a record before it says how far it has come: who begins to listen in between has not missed it.
+    #[test]
+    fn who_listens_knows_what_was_told_before() {
+        let live = Live::new(0);
+        assert!(live.listen().is_none(), "it does not follow the log yet");
+        let seen = crate::serve::positions::Seen { start: 0, next: 3, record_end: 3 };
+        live.change(|positions| (0..4).for_each(|partition| positions.see(INCIDENTS, partition, seen)));
+        live.tell(Arc::into_inner(event("a", 5)).unwrap());
+        let (_, told) = live.listen().unwrap();
+        assert_eq!(told, BTreeMap::from([(0, 6), (1, 3), (2, 3), (3, 3)]));
+    }
+
     /// What others are told keeps nobody from being told where he stands, nor does it end him unawares.
     #[tokio::test]
     async fn a_client_among_strangers_is_told_where_it_stands() {
