@@ -216,7 +216,13 @@ fn values(scoped: Scoped<'static>) -> BoxedStrategy<Value> {
 /// Two schemas with all that Avro resolves between: fields that come, go, and change places, wider numbers, symbols, unions.
 static EVOLVED: [&str; 2] = [
     r#"{ "type": "record", "name": "R", "fields": [
-        { "name": "gone", "type": { "type": "map", "values": ["null", "string"] } },
+        { "name": "gone", "type": { "type": "record", "name": "Gone", "fields": [
+            { "name": "a", "type": "boolean" },
+            { "name": "b", "type": { "type": "string", "logicalType": "uuid" } },
+            { "name": "c", "type": { "type": "enum", "name": "G", "symbols": ["one"] } },
+            { "name": "d", "type": { "type": "array", "items": ["null", "bytes"] } },
+            { "name": "e", "type": "double" },
+            { "name": "f", "type": { "type": "map", "values": ["null", "string"] } } ] } },
         { "name": "b", "type": "int" },
         { "name": "a", "type": "int" },
         { "name": "c", "type": "long" },
