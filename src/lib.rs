@@ -10,7 +10,8 @@
 //!    folded into the key's state, timers fire, rows are emitted. Rows and offsets are committed together (I5).
 //! 3. The [`sink`] reads the derived topics and writes their rows to ClickHouse, as often as it must: a row is
 //!    named by its id and ordered by its version, so repeats change nothing (I6).
-//! 4. [`serve`] answers questions from there.
+//! 4. [`serve`] answers questions from there, and from what it sees on the derived topics itself: it tells live what is found,
+//!    says up to where in the log an answer holds, and never goes back behind what it has shown.
 //!
 //! A record that can't be read or folded goes to the topic `dead-letters` with where it lies and why, and the
 //! partition goes on: nothing vanishes (I7), and it can be sent again ([`letters`]). When time has to pass in silence, the
