@@ -377,3 +377,32 @@ fn schemas_that_are_not_read_are_known_before_the_first_record() {
         assert_eq!(unfit(&fields, field, &["a"], "Int32"), Err(Unfit::Schema), "{other}");
     }
 }
+
+/// What nobody takes is read all the same: a worker, which takes it, would not have folded the record.
+#[test]
+fn what_is_passed_over_follows_its_schema() {
+    let field = r#"{ "name": "a", "type": "int" }"#;
+    let read = |gone: &str, bytes: &[u8]| {
+        let program =
+            unfit(&format!(r#"{{ "name": "gone", "type": {gone} }}, {field}"#), field, &["a"], "Int8")
+                .unwrap();
+        let (datum, mut row) = ([bytes, &[2]].concat(), Vec::new());
+        program.write(&mut Datum::new(&datum), &mut row).map(|()| row)
+    };
+    let symbols = r#"{ "type": "enum", "name": "E", "symbols": ["x"] }"#;
+    let id = r#"{ "type": "string", "logicalType": "uuid" }"#;
+    for (gone, good, bad) in [
+        ("\"boolean\"", &[1][..], &[2][..]),
+        ("\"int\"", &[0x80, 0x80, 0x80, 0x80, 8], &[0x80, 0x80, 0x80, 0x80, 0x10]),
+        ("\"string\"", &[2, b'x'], &[2, 0xff]),
+        ("\"bytes\"", &[2, 0xff], &[1, 0xff]),
+        (symbols, &[0], &[2]),
+        (id, b"\x4800000000-0000-0000-0000-000000000005", b"\x48x0000000-0000-0000-0000-000000000005"),
+        (r#"["null", "int"]"#, &[0], &[4]),
+        (r#"{ "type": "array", "items": "boolean" }"#, &[2, 1, 0], &[2, 2, 0]),
+        (r#"{ "type": "map", "values": "null" }"#, &[2, 2, b'k', 0], &[2, 2, 0xff, 0]),
+    ] {
+        assert_eq!(read(gone, good), Ok(vec![1]), "{gone}");
+        assert!(matches!(read(gone, bad), Err((_, Fault::Malformed(_)))), "{gone}");
+    }
+}
