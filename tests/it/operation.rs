@@ -40,7 +40,7 @@ async fn i5_sigterm_drains() {
     assert_eq!(status, 202);
     let count = |records: BTreeMap<i32, Vec<_>>| records.values().map(Vec::len).sum::<usize>();
     eventually("all outputs, committed or not", async || {
-        (count(system.read_uncommitted("incidents")) == 500).then_some(())
+        (count(system.read_uncommitted("incidents")) >= 500).then_some(())
     })
     .await;
     assert!(worker.terminate().await.success());
