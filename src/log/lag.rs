@@ -28,30 +28,26 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-/// The partitions of `topic` in which a committed record lies behind the committed offset of `group`, or one that is not
-/// decided yet: a transaction that has been committed is seen by its readers only a moment later.
+/// The partitions of `topic` in which a committed record lies behind the committed offset of `group` and before `ends`, or one
+/// that is not decided yet: a transaction that has been committed is seen by its readers only a moment later.
 ///
 /// The end of a partition alone can't tell: transactions leave control records there that no reader sees.
 /// So each partition is read on from the group's offset, until a record or the end comes.
-pub fn unread(log: &Log, group: &str, topic: &str) -> KafkaResult<Vec<i32>> {
+fn unread(log: &Log, group: &str, topic: &str, ends: &BTreeMap<i32, i64>) -> KafkaResult<Vec<i32>> {
     let mut settings = log.consumer(group);
     let consumer: BaseConsumer<Quiet> =
         settings.set("enable.partition.eof", "true").create_with_context(Quiet)?;
     let name = log.name(topic);
-    let metadata = consumer.fetch_metadata(Some(&name), REQUEST)?;
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-    let committed = committed_by(&consumer, &name, partitions.map(|partition| partition.id()))?;
-    let all: BaseConsumer<Quiet> =
-        log.consumer(group).set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
+    let committed = committed_by(&consumer, &name, ends.keys().copied())?;
     let mut unread = Vec::new();
     let mut waiting = Vec::new();
     let mut behind = TopicPartitionList::new();
     for (partition, offset) in committed {
-        let (_, undecided_end) = all.fetch_watermarks(&name, partition, REQUEST)?;
+        let wanted = ends.get(&partition).copied().unwrap_or(0);
         let (low, end) = consumer.fetch_watermarks(&name, partition, REQUEST)?;
-        if end < undecided_end {
+        if end < wanted {
             unread.push(partition);
-        } else if offset.max(low) < end {
+        } else if offset.max(low) < wanted {
             behind.add_partition_offset(&name, partition, Offset::Offset(offset.max(low)))?;
             waiting.push(partition);
         }
@@ -60,7 +56,10 @@ pub fn unread(log: &Log, group: &str, topic: &str) -> KafkaResult<Vec<i32>> {
     let deadline = Instant::now() + REQUEST;
     while !waiting.is_empty() {
         let (partition, is_unread) = match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => (message.partition(), true),
+            Some(Ok(message)) => {
+                let partition = message.partition();
+                (partition, ends.get(&partition).is_some_and(|end| message.offset() < *end))
+            }
             Some(Err(KafkaError::PartitionEOF(partition))) => (partition, false),
             Some(Err(error)) => return Err(error),
             None if Instant::now() > deadline => {
@@ -103,12 +102,25 @@ fn committed_by(
     Ok(committed.elements().iter().map(|element| (element.partition(), offset(element.offset()))).collect())
 }
 
-/// Waits until `group` has read everything that is committed in `topic`. An error after two minutes.
+/// Where each partition of `topic` ends, decided or not.
+fn ends(log: &Log, group: &str, topic: &str) -> KafkaResult<BTreeMap<i32, i64>> {
+    let all: BaseConsumer<Quiet> =
+        log.consumer(group).set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
+    let name = log.name(topic);
+    let metadata = all.fetch_metadata(Some(&name), REQUEST)?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let end = |partition| Ok((partition, all.fetch_watermarks(&name, partition, REQUEST)?.1));
+    partitions.map(|partition| end(partition.id())).collect()
+}
+
+/// Waits until `group` has read everything that lies in `topic` at the call. (What comes later, such as the marks of workers,
+/// it does not wait for, or it might never end.) An error after two minutes.
 pub fn wait_until_read(log: &Log, group: &str, topic: &str) -> KafkaResult<()> {
     let deadline = Instant::now() + PATIENCE;
+    let ends = ends(log, group, topic)?;
     // Each look takes at least a round trip to the broker: no busy loop.
     loop {
-        match unread(log, group, topic) {
+        match unread(log, group, topic, &ends) {
             Ok(unread) if unread.is_empty() => return Ok(()),
             // A broker that is slow is asked again.
             Ok(_) | Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)) => {}
