@@ -5,6 +5,7 @@
 pub mod civic;
 pub mod derived;
 pub mod id;
+pub mod interactions;
 
 use std::borrow::Cow;
 

@@ -6,7 +6,7 @@ use rdkafka::message::Message;
 
 use super::marks;
 use crate::codec::{self, CodecError};
-use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, SlaMetric};
+use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, Session, Signal, SlaMetric};
 use crate::log::Log;
 use crate::operators::sla::Sla;
 use crate::settings::{self, Book, CivicSettings, History, SettingsError};
@@ -119,45 +119,41 @@ macro_rules! avro_row {
 
 avro_row!(Incident, "incidents", |row| row.meta.key.as_bytes(), |row| Some(&row.meta));
 avro_row!(SlaMetric, "sla-metrics", |row| row.meta.key.as_bytes(), |row| Some(&row.meta));
+avro_row!(Signal, "signals", |row| row.meta.key.as_bytes(), |row| Some(&row.meta));
+avro_row!(Session, "sessions", |row| row.meta.key.as_bytes(), |row| Some(&row.meta));
 avro_row!(DeadLetter, "dead-letters", |row| row.record_key.as_deref().unwrap_or_default(), |_| None);
 avro_row!(LateEvent, "late-events", |row| row.record_key.as_deref().unwrap_or_default(), |_| None);
 avro_row!(Accounting, "accounting", |row| row.tenant.as_bytes(), |_| None);
 avro_row!(Progress, "progress", |row| row.topic.as_bytes(), |_| None);
 
+/// Does it with the row inside.
+macro_rules! with_row {
+    ($self:ident, $row:ident => $result:expr) => {
+        match $self {
+            Self::Incident($row) => $result,
+            Self::SlaMetric($row) => $result,
+            Self::Signal($row) => $result,
+            Self::Session($row) => $result,
+            Self::DeadLetter($row) => $result,
+            Self::LateEvent($row) => $result,
+        }
+    };
+}
+
 impl OutputRow for Row {
     fn topic(&self) -> &'static str {
-        match self {
-            Self::Incident(row) => row.topic(),
-            Self::SlaMetric(row) => row.topic(),
-            Self::DeadLetter(row) => row.topic(),
-            Self::LateEvent(row) => row.topic(),
-        }
+        with_row!(self, row => row.topic())
     }
 
     fn key(&self) -> &[u8] {
-        match self {
-            Self::Incident(row) => row.key(),
-            Self::SlaMetric(row) => row.key(),
-            Self::DeadLetter(row) => row.key(),
-            Self::LateEvent(row) => row.key(),
-        }
+        with_row!(self, row => row.key())
     }
 
     fn meta(&self) -> Option<&RowMeta> {
-        match self {
-            Self::Incident(row) => row.meta(),
-            Self::SlaMetric(row) => row.meta(),
-            Self::DeadLetter(row) => row.meta(),
-            Self::LateEvent(row) => row.meta(),
-        }
+        with_row!(self, row => row.meta())
     }
 
     fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CodecError> {
-        match self {
-            Self::Incident(row) => row.encode(buffer),
-            Self::SlaMetric(row) => row.encode(buffer),
-            Self::DeadLetter(row) => row.encode(buffer),
-            Self::LateEvent(row) => row.encode(buffer),
-        }
+        with_row!(self, row => row.encode(buffer))
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use compact_str::CompactString;
 
 use crate::codec::{self, CodecError};
-use crate::event::derived::{Incident, Row, RowMeta, SlaMetric};
+use crate::event::derived::{Incident, Row, RowMeta, Session, Signal, SlaMetric};
 use crate::worker::OutputRow;
 
 /// A row that can be compared, counted, and read back.
@@ -43,8 +43,16 @@ pub enum Input<'a> {
     Record(&'a str, i32, i64),
 }
 
-fn is_the_same_row(one: &RowMeta, other: &RowMeta) -> bool {
-    (one.id, one.retracted) == (other.id, other.retracted)
+/// The row, as if it had come about like another one.
+fn with_meta(mut row: Row, other: &RowMeta) -> Row {
+    match &mut row {
+        Row::Incident(Incident { meta, .. })
+        | Row::SlaMetric(SlaMetric { meta, .. })
+        | Row::Signal(Signal { meta, .. })
+        | Row::Session(Session { meta, .. }) => meta.clone_from(other),
+        Row::DeadLetter(_) | Row::LateEvent(_) => {}
+    }
+    row
 }
 
 /// Under what a row is counted.
@@ -61,12 +69,14 @@ pub struct Facets<'a> {
 }
 
 impl Finding for Row {
-    const TOPICS: &'static [&'static str] = &["incidents", "sla-metrics", "dead-letters", "late-events"];
+    const TOPICS: &'static [&'static str] = &["incidents", "sla-metrics", "signals", "sessions", "dead-letters", "late-events"];
 
     fn read(topic: &str, value: Option<&[u8]>) -> Result<Self, CodecError> {
         Ok(match topic {
             "incidents" => Self::Incident(codec::decode("incidents", value)?),
             "sla-metrics" => Self::SlaMetric(codec::decode("sla-metrics", value)?),
+            "signals" => Self::Signal(codec::decode("signals", value)?),
+            "sessions" => Self::Session(codec::decode("sessions", value)?),
             "late-events" => Self::LateEvent(codec::decode("late-events", value)?),
             _ => Self::DeadLetter(codec::decode("dead-letters", value)?),
         })
@@ -91,51 +101,20 @@ impl Finding for Row {
         match self {
             Self::DeadLetter(row) => Input::Record(&row.topic, row.partition, row.offset),
             Self::LateEvent(row) => Input::Record(&row.topic, row.partition, row.offset),
-            Self::Incident(Incident { meta, .. }) | Self::SlaMetric(SlaMetric { meta, .. }) => {
+            Self::Incident(Incident { meta, .. })
+            | Self::SlaMetric(SlaMetric { meta, .. })
+            | Self::Signal(Signal { meta, .. })
+            | Self::Session(Session { meta, .. }) => {
                 Input::Key(&meta.key, crate::event::id::offset(meta.version))
             }
         }
     }
 
     fn says_the_same(&self, other: &Self) -> bool {
-        // By name, so that no field is forgotten that is added.
-        match (self, other) {
-            (Self::Incident(row), Self::Incident(other)) => {
-                let Incident {
-                    meta,
-                    family,
-                    rule,
-                    severity,
-                    subject,
-                    title,
-                    started_at,
-                    ended_at,
-                    attributes,
-                } = row;
-                is_the_same_row(meta, &other.meta)
-                    && (started_at, ended_at, severity)
-                        == (&other.started_at, &other.ended_at, &other.severity)
-                    && (family, rule, subject) == (&other.family, &other.rule, &other.subject)
-                    && (title, attributes) == (&other.title, &other.attributes)
-            }
-            (Self::SlaMetric(row), Self::SlaMetric(other)) => {
-                let SlaMetric {
-                    meta,
-                    issue_id,
-                    area,
-                    department,
-                    opened_at,
-                    due_at,
-                    due_source,
-                    resolved_at,
-                    resolution_ms,
-                    met,
-                } = row;
-                is_the_same_row(meta, &other.meta)
-                    && (met, due_at, due_source) == (&other.met, &other.due_at, &other.due_source)
-                    && (opened_at, resolved_at, resolution_ms)
-                        == (&other.opened_at, &other.resolved_at, &other.resolution_ms)
-                    && (issue_id, area, department) == (&other.issue_id, &other.area, &other.department)
+        match (self.meta(), other.meta()) {
+            (Some(meta), Some(others)) => {
+                let is_same = (meta.id, meta.retracted) == (others.id, others.retracted);
+                is_same && *self == with_meta(other.clone(), meta)
             }
             _ => self == other,
         }
@@ -146,7 +125,10 @@ impl Finding for Row {
             Self::Incident(row) => Facets {
                 rule: Cow::Borrowed(&row.rule),
                 severity: Some(row.severity.as_str()),
-                area: row.attributes.get("area").map(CompactString::as_str),
+                area: ["area", "route"]
+                    .iter()
+                    .find_map(|name| row.attributes.get(*name))
+                    .map(CompactString::as_str),
                 is_met: None,
             },
             Self::SlaMetric(row) => Facets {
@@ -155,6 +137,15 @@ impl Finding for Row {
                 area: Some(&row.area),
                 is_met: Some(row.met),
             },
+            Self::Signal(row) => Facets {
+                rule: Cow::Owned(format!("signals, {}", row.rule)),
+                severity: None,
+                area: Some(&row.route),
+                is_met: None,
+            },
+            Self::Session(_) => {
+                Facets { rule: Cow::Borrowed("sessions"), severity: None, area: None, is_met: None }
+            }
             Self::DeadLetter(row) => Facets {
                 rule: Cow::Owned(format!("dead letters, {}", row.reason)),
                 severity: None,
