@@ -19,7 +19,8 @@ use crate::ingest::{Ingest, IngestError};
 use crate::log::Log;
 use crate::serve::Serve;
 use crate::sink::{self, SinkError};
-use crate::worker;
+use crate::stream::Operator;
+use crate::worker::{self, Family, OutputRow};
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,15 +97,9 @@ pub async fn start(
             }
             Role::Process => {
                 for thread in 0..config.process.threads {
-                    let family = worker::civic();
-                    let (process, log) = (config.process.clone(), log.clone());
-                    let name = if thread == 0 { "process".to_owned() } else { format!("process-{thread}") };
-                    let (readiness, shutdown) = (health.part(&name), shutdown.clone());
-                    let worker = tokio::task::spawn_blocking(move || {
-                        worker::run(&family, &log, &process, thread, &readiness, &shutdown);
-                        Ok(())
-                    });
-                    parts.push(part("process", worker));
+                    let work = Work { config, log: &log, health: &health, thread, shutdown: &shutdown };
+                    parts.push(work.on(worker::civic()));
+                    parts.push(work.on(worker::interactions()));
                 }
             }
             Role::Sink => {
@@ -138,6 +133,33 @@ pub async fn start(
     });
     parts.push(part("http", task));
     Ok(Running { address, parts, shutdown })
+}
+
+/// A thread of the role process.
+struct Work<'a> {
+    config: &'a Config,
+    log: &'a Log,
+    health: &'a Health,
+    thread: usize,
+    shutdown: &'a CancellationToken,
+}
+
+impl Work<'_> {
+    /// Folds a family on a thread of its own.
+    fn on<O>(&self, family: Family<O>) -> Part
+    where
+        O: Operator<Row: OutputRow, Settings: Send + Sync> + Send + Sync,
+    {
+        let (process, log, thread) = (self.config.process.clone(), self.log.clone(), self.thread);
+        let suffix = if thread == 0 { String::new() } else { format!("-{thread}") };
+        let readiness = self.health.part(&format!("process-{}{suffix}", family.topic));
+        let shutdown = self.shutdown.clone();
+        let worker = tokio::task::spawn_blocking(move || {
+            worker::run(&family, &log, &process, thread, &readiness, &shutdown);
+            Ok(())
+        });
+        part("process", worker)
+    }
 }
 
 /// A part whose panic is an error like any other.

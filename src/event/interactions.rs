@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Identity, Millis};
+use super::{Event, Identity, Millis, id};
 
 /// One record of the family topic `interactions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -305,6 +305,11 @@ impl Interaction {
     /// The key of its record.
     pub fn record_key(&self) -> String {
         [&self.tenant, "/", &self.session_id].concat()
+    }
+
+    /// The hash that decides its partition: its key's.
+    pub fn route(&self) -> u32 {
+        id::murmur2(self.record_key().as_bytes())
     }
 
     /// What it is, as the API and tables name it: `click`, `navigation` …

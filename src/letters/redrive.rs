@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::letter::{Letter, Position};
 use crate::codec::{self, CodecError};
 use crate::event::civic::CivicEvent;
+use crate::event::interactions::Interaction;
 use crate::event::{Event, Identity, id};
 use crate::log::topics;
 use crate::stream::{TEXT_KEPT, VALUE_KEPT};
@@ -133,6 +134,7 @@ impl Redrive {
         let (route, has_identity) = match family.name.as_str() {
             // A further family is a line here.
             "civic" => read(&family.name, &key, &value, CivicEvent::route),
+            "interactions" => read(&family.name, &key, &value, Interaction::route),
             _ => Err(Obstacle::NoFamily),
         }?;
         let partition = id::partition(route, family.partitions.unsigned_abs());

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Span;
 use super::document::{Document, Problem};
+use super::interactions::within;
 use crate::event::Millis;
 use crate::operators::sla::SlaSettings;
 use crate::stream::TenantSettings;
@@ -36,13 +37,6 @@ impl Document for CivicSettings {
     type Operator = SlaSettings;
 
     fn check(&self) -> Result<(), Problem> {
-        let within = |path: &str, span: Span, least: Millis, most: Millis| {
-            if (least..=most).contains(&span.0) {
-                return Ok(());
-            }
-            let reason = format!("{span} is out of bounds: expected {} to {}", Span(least), Span(most));
-            Err(Problem { path: path.to_owned(), reason })
-        };
         within("allowance", self.allowance, 0, 30 * DAY)?;
         within("grace", self.grace, 0, 366 * DAY)?;
         self.default_due.map_or(Ok(()), |due| within("default_due", due, 1_000, 3_660 * DAY))

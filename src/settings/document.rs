@@ -9,6 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::civic::CivicSettings;
+use super::interactions::InteractionsSettings;
 use crate::event::Millis;
 use crate::stream::TenantSettings;
 
@@ -53,9 +54,18 @@ pub trait Document: Default + Serialize + DeserializeOwned + JsonSchema {
     }
 }
 
-/// Documents laid over each other: of each name, the last one's value holds.
+/// Documents laid over each other: of each name, the last one's value holds; objects are laid over each other in their turn.
 pub fn merged(layers: &[&Json]) -> Json {
-    layers.iter().flat_map(|layer| (*layer).clone()).collect()
+    let mut whole = Json::new();
+    for layer in layers {
+        for (name, value) in *layer {
+            match (whole.get_mut(name), value) {
+                (Some(Value::Object(below)), Value::Object(above)) => *below = merged(&[below, above]),
+                _ => drop(whole.insert(name.clone(), value.clone())),
+            }
+        }
+    }
+    whole
 }
 
 /// A value that two documents do not share; `null` where one has none.
@@ -115,4 +125,5 @@ impl FamilyKind {
 }
 
 /// Every family that has settings.
-pub static FAMILIES: [FamilyKind; 1] = [FamilyKind::of::<CivicSettings>()];
+pub static FAMILIES: [FamilyKind; 2] =
+    [FamilyKind::of::<CivicSettings>(), FamilyKind::of::<InteractionsSettings>()];

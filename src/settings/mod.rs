@@ -9,7 +9,9 @@ mod civic;
 mod document;
 mod file;
 mod history;
+mod interactions;
 mod reader;
+mod rules;
 mod span;
 pub mod tool;
 
@@ -18,5 +20,6 @@ pub use civic::CivicSettings;
 pub use document::{Changed, Document, FAMILIES, FamilyKind, Json, Problem, difference, merged};
 pub use file::{FileError, document, from_file};
 pub use history::{Entry, History, SettingsChange};
+pub use interactions::InteractionsSettings;
 pub use reader::{Reader, SettingsError, append, create};
 pub use span::Span;

@@ -20,7 +20,18 @@ impl Trail {
     const FIRST: usize = 8;
     const LAST: usize = 24;
 
-    pub(super) fn push(&mut self, offset: i64, event_id: &str) {
+    /// Of records (offset, event id) in the order of the log, and of so many more between them that nobody keeps.
+    pub fn of<'a>(records: impl Iterator<Item = (i64, &'a str)>, beyond: u64) -> Self {
+        let mut trail = Self::default();
+        for (offset, event_id) in records {
+            trail.push(offset, event_id);
+        }
+        trail.count += beyond;
+        trail
+    }
+
+    /// Adds a record; they come in the order of the log.
+    pub fn push(&mut self, offset: i64, event_id: &str) {
         self.count += 1;
         self.add(offset, event_id.into());
     }

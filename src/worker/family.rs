@@ -8,8 +8,9 @@ use super::marks;
 use crate::codec::{self, CodecError};
 use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, Session, Signal, SlaMetric};
 use crate::log::Log;
+use crate::operators::interactions::Interactions;
 use crate::operators::sla::Sla;
-use crate::settings::{self, Book, CivicSettings, History, SettingsError};
+use crate::settings::{self, Book, CivicSettings, History, InteractionsSettings, SettingsError};
 use crate::stream::{FamilySettings, Operator, Payload, Record, Task};
 
 /// Reads a value of a subject.
@@ -33,6 +34,16 @@ pub fn civic() -> Family<Sla> {
         topic: "civic",
         settings: History::family::<CivicSettings>,
         operator: Box::new(Sla::default),
+        decode: codec::decode,
+    }
+}
+
+/// The family interactions.
+pub fn interactions() -> Family<Interactions> {
+    Family {
+        topic: "interactions",
+        settings: History::family::<InteractionsSettings>,
+        operator: Box::new(Interactions::default),
         decode: codec::decode,
     }
 }

@@ -36,7 +36,7 @@ use rdkafka::message::{Message, OwnedMessage};
 use tokio_util::sync::CancellationToken;
 
 pub use error::WorkerError;
-pub use family::{Decode, Family, OutputRow, civic};
+pub use family::{Decode, Family, OutputRow, civic, interactions};
 use marks::Marks;
 pub(crate) use marks::is_mark;
 use partitions::Partitions;

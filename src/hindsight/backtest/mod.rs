@@ -33,9 +33,10 @@ use crate::event::Millis;
 use crate::event::derived::Row;
 use crate::log::Log;
 use crate::log::replay::Replay;
+use crate::operators::interactions::Interactions;
 use crate::operators::sla::Sla;
 use crate::settings::{
-    Changed, CivicSettings, Document, FamilyKind, Json, Problem, Reader, SettingsError, difference,
+    Changed, CivicSettings, Document, FamilyKind, InteractionsSettings, Json, Problem, Reader, SettingsError, difference,
 };
 use crate::stream::Operator;
 use crate::worker::{self, Family};
@@ -143,6 +144,9 @@ impl BacktestError {
 pub fn run(log: &Log, question: &Question, progress: &Progress) -> Result<Findings<Row>, BacktestError> {
     match question.family.name {
         CivicSettings::FAMILY => of_family::<CivicSettings, Sla>(log, question, &worker::civic(), progress),
+        InteractionsSettings::FAMILY => {
+            of_family::<InteractionsSettings, Interactions>(log, question, &worker::interactions(), progress)
+        }
         other => Err(BacktestError::NoFamily(other)),
     }
 }

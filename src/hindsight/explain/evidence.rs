@@ -12,7 +12,8 @@ use crate::codec::{self, CodecError};
 use crate::event::derived::RecordReference;
 use crate::event::{Event, Millis};
 use crate::log::replay::Records;
-use crate::worker;
+use crate::stream::Operator;
+use crate::worker::{self, Family};
 
 /// The records behind a row, in the order of the log.
 #[derive(Debug, Serialize, ToSchema)]
@@ -122,10 +123,12 @@ pub(super) fn append_time(record: &OwnedMessage) -> Option<Millis> {
 /// Reads an event of a family topic: a further family is a line here.
 fn event(topic: &str, value: Option<&[u8]>) -> Result<Result<Box<dyn Event>, CodecError>, ExplainError> {
     match topic {
-        "civic" => {
-            let family = worker::civic();
-            Ok((family.decode)(family.topic, value).map(|event| Box::new(event) as Box<dyn Event>))
-        }
+        "civic" => Ok(decoded(&worker::civic(), value)),
+        "interactions" => Ok(decoded(&worker::interactions(), value)),
         _ => Err(ExplainError::NoFamily { topic: topic.to_owned() }),
     }
+}
+
+fn decoded<O: Operator>(family: &Family<O>, value: Option<&[u8]>) -> Result<Box<dyn Event>, CodecError> {
+    (family.decode)(family.topic, value).map(|event| Box::new(event) as Box<dyn Event>)
 }
