@@ -133,7 +133,7 @@ fn visit(walk: &mut Walk) {
                 walk.fill(form, field, strokes);
                 walk.wait(200, 900);
             }
-            if is_calm && walk.human.chance(12) {
+            if is_calm && walk.is_patient() && walk.human.chance(12) {
                 walk.send_in_vain(form, 1);
                 walk.settle();
                 walk.fill(form, &form.fields[0], 4);

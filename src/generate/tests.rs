@@ -193,7 +193,7 @@ fn a_request_has_the_devices_own_time_and_a_line_the_true_one() {
 #[test]
 fn the_events_hold_what_the_truth_says_and_nothing_else() {
     for seed in [1, 2, 3] {
-        let (batches, signs) = generate(plan(seed, 1_500));
+        let (batches, signs) = generate(plan(seed, 1_000));
         let events = oracle::events(&values(&batches));
         for reading in [oracle::Reading::Narrow, oracle::Reading::Wide] {
             let report = evaluate(&signs, &oracle::signals(&events, reading));

@@ -11,6 +11,9 @@ const BLOCKADE: Millis = 33_000;
 
 fn on_a_form(walk: &mut Walk) -> &'static Form {
     let (page, form) = *walk.human.pick(&LONG_FORMS);
+    while !walk.is_patient() {
+        walk.read();
+    }
     walk.enter(page);
     form
 }

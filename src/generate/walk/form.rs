@@ -60,6 +60,7 @@ impl Walk {
         self.click(form.button);
         self.wait(30, 250);
         let at = self.now;
+        self.last_refusal = at;
         self.emit(Body::Submit { form: form.name, failed: true });
         for target in form.fields.iter().cycle().take(errors) {
             self.wait(2, 40);

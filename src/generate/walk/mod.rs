@@ -17,6 +17,9 @@ use crate::event::Millis;
 /// Clicks of no streak are further apart than this.
 const CALM: Millis = 1_100;
 
+/// After so long, refusals of a form are no longer counted together.
+const FORGOTTEN: Millis = 31_000;
+
 /// A session under way.
 pub(super) struct Walk {
     pub human: Human,
@@ -26,6 +29,8 @@ pub(super) struct Walk {
     /// It ends here, without a further event.
     pub has_ended: bool,
     pub last_click: Millis,
+    /// When a form was last refused.
+    last_refusal: Millis,
     tab: Tab,
     /// The tabs in the background.
     hidden: Vec<Tab>,
@@ -66,6 +71,7 @@ impl Walk {
             now,
             has_ended: false,
             last_click: now - CALM,
+            last_refusal: now - FORGOTTEN,
             tab,
             hidden: Vec::new(),
             tabs: 1,
@@ -121,6 +127,11 @@ impl Walk {
             1 => self.rove(),
             _ => self.scroll(),
         }
+    }
+
+    /// Whether a form that is refused now is so for the first time, as far as anybody counts.
+    pub fn is_patient(&self) -> bool {
+        self.now >= self.last_refusal + FORGOTTEN
     }
 
     // The page

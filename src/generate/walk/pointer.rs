@@ -17,17 +17,19 @@ impl Walk {
         (self.human.within(width / 4, width * 3 / 4), self.human.within(height / 4, height * 3 / 4))
     }
 
-    /// Moves the pointer to some place.
+    /// Moves the pointer to some place, which is not where it is.
     pub fn rove(&mut self) {
-        let to = self.spot();
-        let (dx, dy) = (to.0 - self.pointer.0, to.1 - self.pointer.1);
-        if !self.has_pointer() {
-            self.wait(200, 600);
-        } else if dx.abs() + dy.abs() > 30 {
-            let points = self.human.way(self.pointer, to);
-            self.heading = (dx, dy);
+        let (mut to, from) = (self.spot(), self.pointer);
+        while (to.0 - from.0).abs() + (to.1 - from.1).abs() < 40 {
+            to = self.spot();
+        }
+        if self.has_pointer() {
+            let points = self.human.way(from, to);
+            self.heading = (to.0 - from.0, to.1 - from.1);
             self.follow_points(points);
             self.wait(30, 120);
+        } else {
+            self.wait(200, 600);
         }
         self.pointer = to;
     }
