@@ -181,7 +181,7 @@ fn error(events: &[Event]) -> Vec<Span> {
     };
     for failure in events.iter().filter(is_failure) {
         let clicks = events.iter().filter(|event| event.is("click"));
-        let before = clicks.filter(|click| (0..=1_000).contains(&(failure.at - click.at))).last();
+        let before = clicks.filter(|click| (0..=1_000).contains(&(failure.at - click.at))).next_back();
         if let Some(click) = before
             && spans.last().is_none_or(|(start, _)| *start != click.at)
         {
