@@ -23,7 +23,8 @@
 //! Because tables only project the log, one can be made anew from it beside the live one, compared and put in its place
 //! ([`rebuild`]).
 //!
-//! [`trial`] takes the same path without any server: a file in, rows out, on one machine and in memory.
+//! [`trial`] takes the same path without any server: a file in, rows out, on one machine and in memory. [`generate`] makes up
+//! what to try it with.
 //!
 //! # Invariants
 //!
@@ -57,6 +58,7 @@ pub mod config;
 #[cfg(feature = "local")]
 pub mod demo;
 pub mod event;
+pub mod generate;
 pub mod hindsight;
 pub mod http;
 pub mod ingest;

@@ -8,7 +8,7 @@ use tidewatch::config::Config;
 use tidewatch::hindsight::{backtest, explain};
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
-use tidewatch::{letters, rebuild, settings, sink, telemetry};
+use tidewatch::{generate, letters, rebuild, settings, sink, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,8 @@ enum Command {
     Rebuild(Tool<rebuild::tool::Options>),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(tidewatch::trial::Options),
+    /// Makes up events of a family to try and measure it with, and says how well they were understood.
+    Generate(generate::tool::Options),
     /// Plays a real month through the whole path, on a stack of its own.
     #[cfg(feature = "local")]
     Demo(tidewatch::demo::Options),
@@ -144,6 +146,9 @@ fn main() -> ExitCode {
             .and_then(|config| in_runtime(async { Ok(explain::tool::run(&tool.options, &config).await?) })),
         Command::Rebuild(tool) => rebuild(&tool),
         Command::Try(options) => Ok(tidewatch::trial::run(&options)),
+        Command::Generate(options) => {
+            generate::tool::run(&options).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+        }
         Command::Migrate(migration) => in_runtime(migrate(migration)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
         Command::Process(settings) => in_runtime(roles(settings.into_settings(), &[Role::Process])),

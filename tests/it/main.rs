@@ -11,6 +11,7 @@ mod crash;
 mod demo;
 mod expected;
 mod explain;
+mod generate;
 mod input;
 mod letters;
 mod live;
