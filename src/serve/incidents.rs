@@ -6,14 +6,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clickhouse::Row;
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answers::{self, Answer};
+use super::cursor::Cursor;
+use super::incident_filter::{FilterParameters, IncidentFilter, SeverityName};
 use super::lists::Lists;
 use super::live::{INCIDENTS, Live};
 use super::parameters::Parameters;
@@ -60,19 +60,19 @@ pub struct IncidentAnswer {
     operator_version: i32,
     /// The settings in force: an offset of the topic `settings`.
     settings_version: i64,
-    family: String,
-    rule: String,
+    pub(super) family: String,
+    pub(super) rule: String,
     #[schema(value_type = SeverityName)]
-    severity: String,
-    subject: String,
+    pub(super) severity: String,
+    pub(super) subject: String,
     title: String,
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
-    started_at: Millis,
+    pub(super) started_at: Millis,
     /// `null` while it is open.
     #[serde(serialize_with = "rfc3339_or_null")]
     #[schema(value_type = Option<String>, format = DateTime)]
-    ended_at: Option<Millis>,
+    pub(super) ended_at: Option<Millis>,
     /// When the first record behind it came; by it lists are sorted.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
@@ -80,7 +80,7 @@ pub struct IncidentAnswer {
     /// Nothing will change it any more.
     r#final: bool,
     /// What is particular to the rule.
-    attributes: BTreeMap<String, String>,
+    pub(super) attributes: BTreeMap<String, String>,
     evidence_count: u64,
     #[serde(deserialize_with = "references")]
     #[schema(value_type = Vec<Reference>)]
@@ -127,6 +127,10 @@ impl From<Incident> for IncidentAnswer {
 }
 
 impl IncidentAnswer {
+    fn cursor(&self) -> Option<Cursor> {
+        Some(Cursor { first_arrival: self.first_arrival, id: Uuid::parse_str(&self.id).ok()? })
+    }
+
     /// What it takes in memory, about.
     pub fn bytes(&self) -> usize {
         let reference =
@@ -306,123 +310,6 @@ pub(super) fn missing() -> ApiError {
     ApiError::not_found("there is no such incident")
 }
 
-/// How grave an incident is.
-#[derive(ToSchema)]
-#[schema(as = Severity, rename_all = "snake_case")]
-#[expect(dead_code, reason = "it describes Severity, which knows no HTTP (I2)")]
-enum SeverityName {
-    Low,
-    Medium,
-    High,
-    Critical,
-}
-
-/// The parameters of an [`IncidentFilter`].
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it describes what IncidentFilter takes")]
-pub(super) struct FilterParameters {
-    /// The family whose records are behind it.
-    family: Option<String>,
-    /// The rule that found it.
-    rule: Option<String>,
-    /// How grave it is.
-    #[param(inline)]
-    severity: Option<SeverityName>,
-    /// What it is about.
-    subject: Option<String>,
-    /// Whether it has no end yet.
-    open: Option<bool>,
-    /// Begun at that time or later.
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
-    /// Begun before that time.
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
-}
-
-/// What incidents are asked for. The same conditions hold in SQL and in memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct IncidentFilter {
-    family: Option<String>,
-    rule: Option<String>,
-    severity: Option<String>,
-    subject: Option<String>,
-    open: Option<bool>,
-    from: Option<Millis>,
-    to: Option<Millis>,
-    attributes: Vec<(String, String)>,
-}
-
-impl IncidentFilter {
-    /// Takes its parameters.
-    pub fn take(parameters: &mut Parameters) -> Result<Self, ApiError> {
-        let severity =
-            |text: &str| ["low", "medium", "high", "critical"].contains(&text).then(|| text.to_owned());
-        let time = |text: &str| Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond());
-        let rfc3339 = "a time in RFC 3339, for example 2011-07-01T00:00:00Z";
-        Ok(Self {
-            family: parameters.text("family"),
-            rule: parameters.text("rule"),
-            severity: parameters.parsed("severity", "low, medium, high or critical", severity)?,
-            subject: parameters.text("subject"),
-            open: parameters.parsed("open", "true or false", |text| text.parse().ok())?,
-            from: parameters.parsed("from", rfc3339, time)?,
-            to: parameters.parsed("to", rfc3339, time)?,
-            attributes: parameters.with_prefix("attribute."),
-        })
-    }
-
-    fn sql(&self) -> Filter {
-        let text = |value: &Option<String>| value.clone().map(Parameter::Text);
-        let conditions = [
-            ("family = ?", text(&self.family)),
-            ("rule = ?", text(&self.rule)),
-            ("severity = ?", text(&self.severity)),
-            ("subject = ?", text(&self.subject)),
-            ("started_at >= ?", self.from.map(Parameter::Time)),
-            ("started_at < ?", self.to.map(Parameter::Time)),
-        ];
-        let mut filter = Filter::default();
-        for (condition, value) in conditions {
-            if let Some(value) = value {
-                filter = filter.and(condition, [value]);
-            }
-        }
-        match self.open {
-            Some(true) => filter = filter.and("ended_at IS NULL", []),
-            Some(false) => filter = filter.and("ended_at IS NOT NULL", []),
-            None => {}
-        }
-        for (name, value) in &self.attributes {
-            let values = [Parameter::Text(name.clone()), Parameter::Text(value.clone())];
-            filter = filter.and("attributes[?] = ?", values);
-        }
-        filter
-    }
-
-    /// Whether it leaves this incident.
-    pub fn matches(&self, incident: &IncidentAnswer) -> bool {
-        self.may_have_matched(incident)
-            && self.severity.as_ref().is_none_or(|severity| *severity == incident.severity)
-            && self.open.is_none_or(|open| open == incident.ended_at.is_none())
-            && self.from.is_none_or(|from| incident.started_at >= from)
-            && self.to.is_none_or(|to| incident.started_at < to)
-            && self.attributes.iter().all(|(name, value)| {
-                // As in SQL: what is not there is empty.
-                incident.attributes.get(name).map_or("", String::as_str) == value
-            })
-    }
-
-    /// Whether it may have left an earlier version of this incident: what never changes matches.
-    pub fn may_have_matched(&self, incident: &IncidentAnswer) -> bool {
-        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        is(&self.family, &incident.family)
-            && is(&self.rule, &incident.rule)
-            && is(&self.subject, &incident.subject)
-    }
-}
-
 /// What a list is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListRequest {
@@ -443,10 +330,7 @@ impl ListRequest {
 
     /// What it takes in memory, about.
     pub fn bytes(&self) -> usize {
-        let IncidentFilter { family, rule, severity, subject, attributes, .. } = &self.filter;
-        let texts = [family, rule, severity, subject].into_iter().flatten().map(String::len);
-        let attributes = attributes.iter().map(|(name, value)| 64 + name.len() + value.len());
-        size_of::<Self>() + texts.chain(attributes).sum::<usize>()
+        size_of::<Self>() + self.filter.bytes()
     }
 
     async fn read(&self, queries: &TenantQueries) -> Result<Page, ApiError> {
@@ -463,49 +347,15 @@ impl ListRequest {
         )?;
         let more = incidents.len() as u64 > self.limit;
         incidents.truncate(self.limit as usize);
-        let next_cursor = incidents.last().filter(|_| more).and_then(Cursor::of).map(Cursor::encode);
+        let next_cursor =
+            incidents.last().filter(|_| more).and_then(IncidentAnswer::cursor).map(Cursor::encode);
         Ok(Page { incidents, next_cursor, total: totals.first().map_or(0, |row| row.total) })
-    }
-}
-
-/// The last incident of a page: the next page begins behind it, whatever was added or corrected before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Cursor {
-    first_arrival: Millis,
-    id: Uuid,
-}
-
-impl Cursor {
-    fn of(incident: &IncidentAnswer) -> Option<Self> {
-        Some(Self { first_arrival: incident.first_arrival, id: Uuid::parse_str(&incident.id).ok()? })
-    }
-
-    fn encode(self) -> String {
-        let mut bytes = self.first_arrival.to_be_bytes().to_vec();
-        bytes.extend_from_slice(self.id.as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
-    }
-
-    fn decode(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (first_arrival, id) = bytes.split_first_chunk()?;
-        Some(Self { first_arrival: Millis::from_be_bytes(*first_arrival), id: Uuid::from_slice(id).ok()? })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cursors_are_read_back_and_others_refused() {
-        let cursor = Cursor { first_arrival: -5, id: Uuid::from_u128(7) };
-        let text = cursor.encode();
-        assert_eq!(Cursor::decode(&text), Some(cursor));
-        for bad in ["", "x", "!!!!", &text[1..], &format!("{text}AAAA")] {
-            assert_eq!(Cursor::decode(bad), None, "{bad}");
-        }
-    }
 
     fn incident(id: u128, version: u64, severity: &str) -> IncidentAnswer {
         let row = serde_json::json!({
@@ -525,7 +375,7 @@ mod tests {
             next_cursor: None,
             total: 5,
         };
-        let filter = IncidentFilter { severity: Some("high".into()), ..IncidentFilter::default() };
+        let filter = IncidentFilter::of_severity("high");
         let learn = |live: &Live| {
             for (id, version, row) in
                 [(0, 6, Some("high")), (1, 6, Some("low")), (2, 6, None), (3, 4, Some("high"))]

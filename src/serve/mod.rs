@@ -5,7 +5,9 @@
 
 pub mod answers;
 pub mod backtests;
+pub mod cursor;
 pub mod evidence;
+pub mod incident_filter;
 pub mod incidents;
 pub mod lists;
 pub mod live;

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Shared;
-use super::incidents::{FilterParameters, IncidentAnswer, IncidentFilter};
+use super::incident_filter::{FilterParameters, IncidentFilter};
+use super::incidents::IncidentAnswer;
 use super::live::{Events, INCIDENTS, Live};
 use super::parameters::Parameters;
 use super::rows::Place;
