@@ -94,7 +94,10 @@ pub async fn of_incident(
     let stored = queries.fetch(SELECT, &filter, VERSIONS).await?;
     let topic =
         topics::named(INCIDENTS).ok_or_else(|| ApiError::internal("there is no topic of incidents"))?;
-    let row = Located::of(topic, stored).map_err(ApiError::internal)?.pop().ok_or_else(listed::missing::<IncidentAnswer>)?;
+    let row = Located::of(topic, stored)
+        .map_err(ApiError::internal)?
+        .pop()
+        .ok_or_else(listed::missing::<IncidentAnswer>)?;
     let answer = async {
         let explained = evidence.explain(row).await?;
         settings.look(|history| explained.into_iter().map(|one| one.with_settings(history)).next()).await

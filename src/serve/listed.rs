@@ -200,7 +200,7 @@ pub async fn page<T: Listed>(
 ) -> Result<Arc<Page<T>>, ApiError> {
     // Before the rows: what they are is at least what this stands for.
     let generation = live.generation(T::TOPIC);
-    let read = Page::read(queries, &request);
+    let read = Page::<T>::read(queries, &request);
     let page = lists.get(queries.tenant(), request.clone(), generation, read).await?;
     let (newer, is_outdated) = page.with_newer(live, queries.tenant(), &request.filter);
     freshness.stale |= is_outdated;

@@ -248,7 +248,11 @@ mod tests {
         positions.add(progress(0, 10, &[("incidents", 1, 9)]));
         positions.store("incidents", 1, 7);
         positions.see("incidents", 1, seen(0, 8, 7));
-        assert_eq!(positions.as_of(&[Source::Rows("incidents", Reader::Tables)]).to_string(), "", "at 8 there may be a row");
+        assert_eq!(
+            positions.as_of(&[Source::Rows("incidents", Reader::Tables)]).to_string(),
+            "",
+            "at 8 there may be a row"
+        );
         positions.see("incidents", 1, seen(0, 9, 7));
         assert_eq!(positions.as_of(&[Source::Rows("incidents", Reader::Tables)]).to_string(), "civic:0@9");
     }

@@ -171,8 +171,8 @@ struct FilterParameters {
 pub struct SignalFilter {
     pub(super) incident: Option<Uuid>,
     pub(super) session: Option<String>,
-    rule: Option<String>,
-    route: Option<String>,
+    pub(super) rule: Option<String>,
+    pub(super) route: Option<String>,
     pub(super) from: Option<Millis>,
     pub(super) to: Option<Millis>,
 }

@@ -189,8 +189,7 @@ impl TimelineRequest {
                 Parameter::Number(*seq),
                 Parameter::Number(*offset),
             ];
-            filter =
-                filter.and("(occurred_at, tab_id, ifNull(seq, -1), log_offset) > (?, ?, ?, ?)", last);
+            filter = filter.and("(occurred_at, tab_id, ifNull(seq, -1), log_offset) > (?, ?, ?, ?)", last);
         }
         queries.fetch(SELECT, &filter, self.limit + 1).await
     }

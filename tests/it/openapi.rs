@@ -101,10 +101,9 @@ fn example(method: &str, path: &str, known: &Known) -> Example {
         ("get", "/v1/incidents/stream") => Example::Stream(path.to_owned()),
         ("get", "/v1/signals") => Example::Rows(path.to_owned(), "/signals"),
         ("get", "/v1/sessions") => Example::Rows(path.to_owned(), "/sessions"),
-        (
-            "get",
-            "/v1/sessions/{id}" | "/v1/sessions/{id}/timeline" | "/v1/incidents/{id}/signals",
-        ) => Example::Row(path.replace("{id}", &session.to_string())),
+        ("get", "/v1/sessions/{id}" | "/v1/sessions/{id}/timeline" | "/v1/incidents/{id}/signals") => {
+            Example::Row(path.replace("{id}", &session.to_string()))
+        }
         ("get", "/v1/sla") => Example::Rows("/v1/sla?by=department".to_owned(), "/rows"),
         ("get", "/v1/backtests") => Example::Rows(path.to_owned(), "/backtests"),
         ("get", "/v1/backtests/{id}") => Example::Row(path.replace("{id}", backtest)),

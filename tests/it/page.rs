@@ -438,7 +438,14 @@ async fn an_incident_of_a_session_is_shown_with_what_happened_around_it() {
     events.push(sessions::event("boston", "s-1", "", Some(3), at + 700, Body::Request(request)));
     events.extend((4..).take(EVENTS).map(|seq| {
         let scroll = Scroll { x: 0, y: 10 * seq };
-        sessions::event("boston", "s-1", "", Some(seq.into()), at + 1_000 + 100 * i64::from(seq), Body::Scroll(scroll))
+        sessions::event(
+            "boston",
+            "s-1",
+            "",
+            Some(seq.into()),
+            at + 1_000 + 100 * i64::from(seq),
+            Body::Scroll(scroll),
+        )
     }));
     let count = events.len();
     let mut session = sessions::session(named(1), "s-1", at, at + 60_000);
@@ -456,7 +463,8 @@ async fn an_incident_of_a_session_is_shown_with_what_happened_around_it() {
     incident.meta.evidence =
         Evidence { count: 3, first: records[..3].iter().map(reference).collect(), last: Vec::new() };
     let mut overdue = sessions::incident(sessions::meta("boston", "x", 3, 5), "x", "x", at);
-    (overdue.family, overdue.rule, overdue.title) = ("civic".into(), "sla_breach".into(), "Overdue: Bench".into());
+    (overdue.family, overdue.rule, overdue.title) =
+        ("civic".into(), "sla_breach".into(), "Overdue: Bench".into());
     overdue.attributes = [("area".into(), "Roslindale".into())].into();
     sessions::emit_sessions(&system, [session]);
     sessions::emit_signals(

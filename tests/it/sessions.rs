@@ -171,7 +171,8 @@ fn numbered(number: u128, at: i64) -> Session {
     let name = format!("s-{number}");
     let (index, started_at) = (number as usize, at + 1_000 * number as i64);
     // Two of them arrive at the same time.
-    let meta = RowMeta { first_arrival: at + 1_000 * (number as i64 / 2), ..meta("boston", &name, number, 5) };
+    let meta =
+        RowMeta { first_arrival: at + 1_000 * (number as i64 / 2), ..meta("boston", &name, number, 5) };
     Session {
         user: Some(format!("user-{}", number % 3).into()),
         device: Some(["desktop", "mobile"][index % 2].into()),
@@ -223,8 +224,12 @@ async fn i9_lists_of_sessions_follow_corrections_and_retractions() {
         }
     }
     let (_, page) = serve.get(KEY, "/v1/sessions?limit=7").await;
-    let arrivals: Vec<&str> =
-        page["sessions"].as_array().unwrap().iter().map(|row| row["first_arrival"].as_str().unwrap()).collect();
+    let arrivals: Vec<&str> = page["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["first_arrival"].as_str().unwrap())
+        .collect();
     assert!(arrivals.is_sorted_by(|one, other| one >= other), "the last to arrive first: {arrivals:?}");
     assert_eq!(page["total"], json!(SESSIONS));
     assert_eq!(ids(&serve, OTHER_KEY, "/v1/sessions", "sessions").await, [Uuid::from_u128(100).to_string()]);
@@ -286,7 +291,10 @@ async fn a_session_is_never_older_than_what_the_node_has_seen() {
     let mut gone = version(2, 6, 80);
     gone.meta.retracted = true;
     // What a zombie writes late says nothing any more.
-    emit_sessions(&system, [version(1, 9, 30), version(1, 7, 50), gone, version(2, 5, 80), version(3, 5, 10)]);
+    emit_sessions(
+        &system,
+        [version(1, 9, 30), version(1, 7, 50), gone, version(2, 5, 80), version(3, 5, 10)],
+    );
     eventually("the last of those", async || (score(3).await == Some(10)).then_some(())).await;
     assert_eq!((score(1).await, score(2).await), (Some(30), None));
     let (_, list) = serve.get(KEY, "/v1/sessions").await;
@@ -294,7 +302,11 @@ async fn a_session_is_never_older_than_what_the_node_has_seen() {
     assert_eq!(scores.collect::<Vec<_>>(), [30], "{list}");
     assert_eq!(list["total"], json!(1), "{list}");
     let (_, list) = serve.get(KEY, "/v1/sessions?min_score=70").await;
-    assert_eq!((&list["sessions"], &list["total"]), (&json!([]), &json!(0)), "in memory the same filter holds");
+    assert_eq!(
+        (&list["sessions"], &list["total"]),
+        (&json!([]), &json!(0)),
+        "in memory the same filter holds"
+    );
 }
 
 /// A signal is part of one incident, and a correction may make it part of another.
@@ -328,7 +340,8 @@ async fn i9_an_incident_has_the_signals_that_are_part_of_it_now() {
     let found = async |key: &str, path: &str, rows: &str| {
         ids(&serve, key, path, rows).await.into_iter().collect::<BTreeSet<_>>()
     };
-    eventually("the signals", async || (found(KEY, "/v1/signals", "signals").await.len() == 4).then_some(())).await;
+    eventually("the signals", async || (found(KEY, "/v1/signals", "signals").await.len() == 4).then_some(()))
+        .await;
     for (path, numbers) in [
         ("/v1/signals?session=s-1", vec![11, 12, 13]),
         ("/v1/signals?rule=rage_click", vec![11, 14]),
@@ -397,7 +410,12 @@ fn bodies() -> Vec<Body> {
         Body::Moves(Moves { points: vec![Point { after: 0, x: 1, y: 2 }, Point { after: 16, x: 3, y: 4 }] }),
         Body::Navigation(Navigation { kind: NavigationKind::Push }),
         Body::Mutation(Mutation { added: 1, removed: 2, attributes: 3, texts: 4 }),
-        Body::Request(Request { method: "POST".into(), route: "/api/pay".into(), status: 500, duration_ms: 90 }),
+        Body::Request(Request {
+            method: "POST".into(),
+            route: "/api/pay".into(),
+            status: 500,
+            duration_ms: 90,
+        }),
         Body::Error(Failure {
             kind: FailureKind::Javascript,
             message: "x is undefined".into(),
@@ -476,9 +494,12 @@ async fn i6_a_timeline_has_each_event_once_in_the_order_of_what_happened() {
     expected.push(by_id.clone());
     // As it came: the last first. Then again, part of it with times that were corrected anew.
     let mut arriving: Vec<Interaction> = expected.iter().rev().cloned().collect();
-    arriving.extend(expected.iter().take(5).map(|event| {
-        Interaction { occurred_at: event.occurred_at + 7, ..event.clone() }
-    }));
+    arriving.extend(
+        expected
+            .iter()
+            .take(5)
+            .map(|event| Interaction { occurred_at: event.occurred_at + 7, ..event.clone() }),
+    );
     arriving.extend([by_id.clone(), Interaction { occurred_at: by_id.occurred_at + 900, ..by_id }]);
     arriving.extend([
         click("boston", "s-1", 900, at - 1),
@@ -513,9 +534,13 @@ async fn i6_a_timeline_has_each_event_once_in_the_order_of_what_happened() {
     expected.sort_by_key(|event| (event.occurred_at, event.tab_id.clone(), event.seq));
     let expected: Vec<_> = expected
         .iter()
-        .map(|event| json!([event.kind(), rfc3339(event.occurred_at), event.tab_id, event.seq, event.event_id]))
+        .map(|event| {
+            json!([event.kind(), rfc3339(event.occurred_at), event.tab_id, event.seq, event.event_id])
+        })
         .collect();
-    let at_text = |event: &Value| rfc3339(event["occurred_at"].as_str().unwrap().parse::<Timestamp>().unwrap().as_millisecond());
+    let at_text = |event: &Value| {
+        rfc3339(event["occurred_at"].as_str().unwrap().parse::<Timestamp>().unwrap().as_millisecond())
+    };
     let shown = |events: &Value| -> Vec<Value> {
         let shown = |event: &Value| {
             json!([event["type"], at_text(event), event["tab_id"], event["seq"], event["event_id"]])
@@ -538,7 +563,8 @@ async fn i6_a_timeline_has_each_event_once_in_the_order_of_what_happened() {
     assert_eq!(shown(&whole["events"]), expected);
     assert_eq!(rules(&whole), ["rage_click", "dead_click", "error_click", "quick_back"]);
     assert_eq!(whole["next_cursor"], Value::Null);
-    let request = whole["events"].as_array().unwrap().iter().find(|event| event["type"] == "request").unwrap();
+    let request =
+        whole["events"].as_array().unwrap().iter().find(|event| event["type"] == "request").unwrap();
     assert_eq!(
         request["body"],
         json!({ "method": "POST", "route": "/api/pay", "status": 500, "duration_ms": 90 })
@@ -563,7 +589,10 @@ async fn i6_a_timeline_has_each_event_once_in_the_order_of_what_happened() {
         .into_iter()
         .filter(|event| (from.as_str()..to.as_str()).contains(&event[1].as_str().unwrap()))
         .collect();
-    assert_eq!((shown(&part["events"]), rules(&part)), (expected, vec!["dead_click".into(), "error_click".into()]));
+    assert_eq!(
+        (shown(&part["events"]), rules(&part)),
+        (expected, vec!["dead_click".into(), "error_click".into()])
+    );
     assert_eq!(serve.get(OTHER_KEY, &path).await.0, 404, "another tenant's");
     let (_, other) = serve.get(OTHER_KEY, &format!("/v1/sessions/{}/timeline", Uuid::from_u128(3))).await;
     assert_eq!((other["events"].as_array().unwrap().len(), &other["signals"]), (1, &json!([])));
@@ -610,10 +639,17 @@ async fn a_timeline_says_how_far_it_goes() {
     let (_, next) = place("interactions");
     emit(&system, "progress", [("progress".to_owned(), folded(next))]);
     let session = format!("/v1/sessions/{}?min_as_of=interactions:{partition}@{next}", Uuid::from_u128(1));
-    eventually("the session that far", async || (serve.get(KEY, &session).await.1["stale"] == json!(false)).then_some(())).await;
+    eventually("the session that far", async || {
+        (serve.get(KEY, &session).await.1["stale"] == json!(false)).then_some(())
+    })
+    .await;
     let (status, page) = serve.get(KEY, &path(next)).await;
     assert_eq!((status, &page["stale"]), (200, &json!(true)), "{page}");
-    assert_eq!(page["as_of"], json!(format!("interactions:{partition}@{offset}")), "the events are not there yet");
+    assert_eq!(
+        page["as_of"],
+        json!(format!("interactions:{partition}@{offset}")),
+        "the events are not there yet"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
