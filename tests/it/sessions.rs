@@ -20,6 +20,7 @@ use tidewatch::event::interactions::{
 };
 use uuid::Uuid;
 
+use crate::live::Client;
 use crate::system::{KEY, OTHER_KEY, Process, System, eventually};
 use crate::tables;
 
@@ -678,4 +679,37 @@ async fn what_can_not_be_asked_is_refused_by_name() {
     for path in ["/v1/sessions/7", "/v1/sessions/7/timeline", "/v1/incidents/7/signals"] {
         assert_eq!(serve.get(KEY, path).await.0, 404, "{path}");
     }
+}
+
+/// The stream has the same filters. Which rules an incident holds together may have changed: its retraction is told all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_tells_of_incidents_by_the_rules_of_their_signals() {
+    let system = System::new("").await;
+    let serve = system.start_ready("serve", &[]).await;
+    let path = "/v1/incidents/stream?family=interactions&rule=rage_click&session=s-1";
+    let mut client = Client::connect(&serve, KEY, path, None).await;
+    assert!(client.next().await.unwrap().name.is_empty(), "first where it stands");
+    let row = |number, offset, session, rules| {
+        // In one partition, so in this order.
+        let meta = RowMeta { key: "boston/s".into(), ..meta("boston", session, number, offset) };
+        incident(meta, session, rules, now())
+    };
+    let mut gone = row(1, 6, "s-1", "dead_click");
+    gone.meta.retracted = true;
+    let rows = [
+        row(1, 5, "s-1", "dead_click"),
+        row(2, 5, "s-2", "rage_click"),
+        row(3, 5, "s-1", "dead_click,rage_click"),
+        gone,
+        row(4, 5, "s-1", "rage_click"),
+    ];
+    emit_incidents(&system, rows);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let event = client.next_incident().await;
+        told.push((event.name, event.data["id"].as_str().unwrap().to_owned()));
+    }
+    let id = |number| Uuid::from_u128(number).to_string();
+    let expected = [("incident", id(3)), ("retraction", id(1)), ("incident", id(4))];
+    assert_eq!(told, expected.map(|(name, id)| (name.to_owned(), id)));
 }
