@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::{FromRef, State};
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use super::Shared;
 use super::incidents::IncidentAnswer;

@@ -103,7 +103,7 @@ impl From<Incident> for IncidentAnswer {
 impl Listed for IncidentAnswer {
     type Filter = IncidentFilter;
     const TOPIC: &'static str = INCIDENTS;
-    const NAME: &'static str = "incident";
+    const NOUN: &'static str = "incident";
     const VIEW: &'static str = "incidents_current";
     const COLUMNS: &'static str = "toString(id) AS id, version, operator, operator_version, settings_version, family, rule, \
         toString(severity) AS severity, subject, title, toUnixTimestamp64Milli(started_at) AS started_at, \

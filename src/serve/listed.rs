@@ -34,7 +34,7 @@ pub trait Listed: RowOwned + RowRead + Clone + Send + Sync {
     /// The topic.
     const TOPIC: &'static str;
     /// What a row is called.
-    const NAME: &'static str;
+    const NOUN: &'static str;
     /// The view that holds what the rows are now.
     const VIEW: &'static str;
     /// What is read of it.
@@ -227,7 +227,7 @@ pub async fn find<T: Listed>(
     match known {
         Lookup::Row(row) => Ok(row),
         Lookup::AtLeast(_) => {
-            let message = format!("the {} is on its way to its table", T::NAME);
+            let message = format!("the {} is on its way to its table", T::NOUN);
             Err(ApiError::unavailable(message, RETRY_AFTER))
         }
         Lookup::Retracted | Lookup::Unknown => Err(missing::<T>()),
@@ -268,7 +268,7 @@ pub fn id_of<T: Listed>(text: &str) -> Result<Uuid, ApiError> {
 
 /// There is no such row.
 pub fn missing<T: Listed>() -> ApiError {
-    ApiError::not_found(format!("there is no such {}", T::NAME))
+    ApiError::not_found(format!("there is no such {}", T::NOUN))
 }
 
 #[cfg(test)]

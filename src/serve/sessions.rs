@@ -129,7 +129,7 @@ impl From<Session> for SessionAnswer {
 impl Listed for SessionAnswer {
     type Filter = SessionFilter;
     const TOPIC: &'static str = SESSIONS;
-    const NAME: &'static str = "session";
+    const NOUN: &'static str = "session";
     const VIEW: &'static str = "sessions_current";
     const COLUMNS: &'static str = "toString(id) AS id, version, operator, operator_version, settings_version, session_id, \
         user, device, browser, os, toUnixTimestamp64Milli(started_at) AS started_at, \

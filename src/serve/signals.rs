@@ -112,7 +112,7 @@ impl From<Signal> for SignalAnswer {
 impl Listed for SignalAnswer {
     type Filter = SignalFilter;
     const TOPIC: &'static str = SIGNALS;
-    const NAME: &'static str = "signal";
+    const NOUN: &'static str = "signal";
     const VIEW: &'static str = "signals_current";
     const COLUMNS: &'static str = "toString(id) AS id, version, operator, operator_version, settings_version, session_id, \
         rule, route, element, element_id, toUnixTimestamp64Milli(started_at) AS started_at, \

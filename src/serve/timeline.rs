@@ -11,7 +11,6 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 
 use super::answers::{self, Answer};
 use super::listed::{self, ListRequest, ListsOf, MOST, PageParameters};
