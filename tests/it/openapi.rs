@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::live::{Client, Told};
 use crate::python;
-use crate::sessions::{emit_incidents, emit_sessions, emit_signals, incident, meta, now, session, signal};
+use crate::sessions::{self, emit_incidents, emit_sessions, emit_signals, meta, now, session, signal};
 use crate::system::{KEY, Process, System, eventually};
 
 /// A key that may do everything, for a tenant that has nothing.
@@ -57,7 +57,7 @@ impl Known {
         let incident = incident.await;
         let (session_id, at) = (Uuid::from_u128(77), now() - 60_000);
         let named = || meta("boston", "s-1", 77, 5);
-        emit_incidents(&system, [incident(named(), "s-1", "rage_click", at)]);
+        emit_incidents(&system, [sessions::incident(named(), "s-1", "rage_click", at)]);
         emit_signals(&system, [signal(named(), "s-1", "rage_click", at, Some(77))]);
         emit_sessions(&system, [session(named(), "s-1", at, at + 5_000)]);
         system.caught_up().await;

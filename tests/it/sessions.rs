@@ -27,10 +27,10 @@ use crate::tables;
 /// Appends rows to a topic, each under its key.
 pub fn emit<T: Serialize>(system: &System, topic: &'static str, rows: impl IntoIterator<Item = (String, T)>) {
     let producer: BaseProducer = system.log.producer().create().unwrap();
-    let schema = codec::newest(topic).unwrap();
+    let (schema, name) = (codec::newest(topic).unwrap(), system.log.name(topic));
     for (key, row) in rows {
         let value = schema.encode(&row).unwrap();
-        let record = BaseRecord::to(&system.log.name(topic)).key(&key).payload(&value);
+        let record = BaseRecord::to(&name).key(&key).payload(&value);
         producer.send(record).unwrap();
     }
     producer.flush(Duration::from_secs(30)).unwrap();
