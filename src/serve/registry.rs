@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -149,6 +149,35 @@ struct Mode {
     mode: &'static str,
 }
 
+/// A schema's id.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes a parameter")]
+struct IdInPath {
+    /// The schema's id.
+    id: u32,
+}
+
+/// A subject.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes a parameter")]
+struct SubjectInPath {
+    /// `TOPIC-value`.
+    #[param(example = "incidents-value")]
+    subject: String,
+}
+
+/// A version of a subject.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes a parameter")]
+struct VersionInPath {
+    /// Its number, or `latest`.
+    #[param(pattern = "^([1-9][0-9]{0,8}|latest)$", example = "latest")]
+    version: String,
+}
+
 fn subject_of(schema: &PinnedSchema) -> String {
     format!("{}-value", schema.subject)
 }
@@ -207,7 +236,7 @@ async fn types(_: Harmless) -> Result<Json<[&'static str; 1]>, RegistryError> {
     get,
     path = "/schemas/ids/{id}",
     tag = "registry",
-    params(("id" = u32, Path, description = "The schema's id.")),
+    params(IdInPath),
     responses((status = 200, description = "The schema.", body = SchemaText))
 )]
 async fn by_id(Path(id): Path<String>, _: Harmless) -> Result<Json<SchemaText>, RegistryError> {
@@ -219,7 +248,7 @@ async fn by_id(Path(id): Path<String>, _: Harmless) -> Result<Json<SchemaText>, 
     get,
     path = "/schemas/ids/{id}/schema",
     tag = "registry",
-    params(("id" = u32, Path, description = "The schema's id.")),
+    params(IdInPath),
     responses((status = 200, description = "The schema: JSON.", body = Value))
 )]
 async fn text_by_id(Path(id): Path<String>, _: Harmless) -> Result<Response, RegistryError> {
@@ -231,7 +260,7 @@ async fn text_by_id(Path(id): Path<String>, _: Harmless) -> Result<Response, Reg
     get,
     path = "/schemas/ids/{id}/versions",
     tag = "registry",
-    params(("id" = u32, Path, description = "The schema's id.")),
+    params(IdInPath),
     responses((status = 200, description = "One: an id is of one subject.", body = Vec<SubjectVersion>))
 )]
 async fn versions_of_id(
@@ -258,7 +287,7 @@ async fn subjects(_: Harmless) -> Result<Json<Vec<String>>, RegistryError> {
     get,
     path = "/subjects/{subject}/versions",
     tag = "registry",
-    params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
+    params(SubjectInPath),
     responses((status = 200, description = "Their numbers, from 1.", body = Vec<usize>))
 )]
 async fn versions(Path(subject): Path<String>, _: Harmless) -> Result<Json<Vec<usize>>, RegistryError> {
@@ -270,10 +299,7 @@ async fn versions(Path(subject): Path<String>, _: Harmless) -> Result<Json<Vec<u
     get,
     path = "/subjects/{subject}/versions/{version}",
     tag = "registry",
-    params(
-        ("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value"),
-        ("version" = String, Path, description = "Its number, or `latest`.", pattern = "^([1-9][0-9]{0,8}|latest)$", example = "latest")
-    ),
+    params(SubjectInPath, VersionInPath),
     responses((status = 200, description = "The version.", body = RegisteredSchema))
 )]
 async fn version(
@@ -288,10 +314,7 @@ async fn version(
     get,
     path = "/subjects/{subject}/versions/{version}/schema",
     tag = "registry",
-    params(
-        ("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value"),
-        ("version" = String, Path, description = "Its number, or `latest`.", pattern = "^([1-9][0-9]{0,8}|latest)$", example = "latest")
-    ),
+    params(SubjectInPath, VersionInPath),
     responses((status = 200, description = "The schema: JSON.", body = Value))
 )]
 async fn text_of_version(
@@ -306,7 +329,7 @@ async fn text_of_version(
     post,
     path = "/subjects/{subject}",
     tag = "registry",
-    params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
+    params(SubjectInPath),
     request_body = LookUp,
     responses((status = 200, description = "The version.", body = RegisteredSchema))
 )]
@@ -350,7 +373,7 @@ async fn config(_: Harmless) -> Result<Json<Compatibility>, RegistryError> {
     get,
     path = "/config/{subject}",
     tag = "registry",
-    params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
+    params(SubjectInPath),
     responses((status = 200, description = "A version reads what those before it wrote.", body = Compatibility))
 )]
 async fn config_of_subject(
@@ -376,7 +399,7 @@ async fn mode(_: Harmless) -> Result<Json<Mode>, RegistryError> {
     get,
     path = "/mode/{subject}",
     tag = "registry",
-    params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
+    params(SubjectInPath),
     responses((status = 200, description = "To read: schemas come with the program.", body = Mode))
 )]
 async fn mode_of_subject(Path(subject): Path<String>, _: Harmless) -> Result<Json<Mode>, RegistryError> {

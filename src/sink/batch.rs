@@ -32,6 +32,8 @@ pub struct Letter {
 #[derive(Debug, Default)]
 pub struct Batch {
     partitions: BTreeMap<Partition, Part>,
+    /// Of all partitions.
+    size: Size,
     since: Option<Instant>,
 }
 
@@ -39,8 +41,22 @@ pub struct Batch {
 struct Part {
     rows: Piece,
     letters: Vec<Letter>,
-    letter_bytes: usize,
+    size: Size,
     next_offset: i64,
+}
+
+/// How much there is to write: rows and letters, and what they take in memory.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn grow(&mut self, bytes: usize) {
+        self.rows += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// A batch that is complete: what goes to each table, and what is committed when all is there.
@@ -63,12 +79,6 @@ pub struct Rows {
 struct Piece {
     bytes: Vec<u8>,
     index: Vec<(i64, usize)>,
-}
-
-impl Piece {
-    fn size(&self) -> usize {
-        self.bytes.len() + size_of_val(self.index.as_slice())
-    }
 }
 
 impl Rows {
@@ -113,13 +123,23 @@ impl Batch {
     ) -> Result<(), E> {
         self.since.get_or_insert_with(Instant::now);
         let part = self.partitions.entry(partition).or_default();
-        match write(&mut part.rows.bytes)? {
-            Outcome::Row => part.rows.index.push((offset, part.rows.bytes.len())),
-            Outcome::Letter(letter) => {
-                part.letter_bytes += letter.value.len();
-                part.letters.push(letter);
+        let before = part.rows.bytes.len();
+        let bytes = match write(&mut part.rows.bytes)? {
+            Outcome::Row => {
+                let place = (offset, part.rows.bytes.len());
+                part.rows.index.push(place);
+                Some(place.1 - before + size_of_val(&place))
             }
-            Outcome::Nothing => {}
+            Outcome::Letter(letter) => {
+                let bytes = letter.value.len();
+                part.letters.push(letter);
+                Some(bytes)
+            }
+            Outcome::Nothing => None,
+        };
+        if let Some(bytes) = bytes {
+            part.size.grow(bytes);
+            self.size.grow(bytes);
         }
         part.next_offset = offset + 1;
         Ok(())
@@ -127,7 +147,10 @@ impl Batch {
 
     /// Forgets what came of a partition.
     pub fn forget(&mut self, partition: Partition) {
-        self.partitions.remove(&partition);
+        if let Some(part) = self.partitions.remove(&partition) {
+            self.size.rows -= part.size.rows;
+            self.size.bytes -= part.size.bytes;
+        }
         if self.partitions.is_empty() {
             self.since = None;
         }
@@ -140,10 +163,7 @@ impl Batch {
 
     /// Whether it has as many rows or bytes as a batch may have.
     pub fn is_full(&self, limits: &SinkConfig) -> bool {
-        let rows: usize =
-            self.partitions.values().map(|part| part.rows.index.len() + part.letters.len()).sum();
-        let bytes: usize = self.partitions.values().map(|part| part.rows.size() + part.letter_bytes).sum();
-        rows >= limits.batch_rows || bytes >= limits.batch_bytes
+        self.size.rows >= limits.batch_rows || self.size.bytes >= limits.batch_bytes
     }
 
     /// When it is to be written for its age. `None` where nothing was read.
@@ -256,6 +276,7 @@ mod tests {
         batch.add(A, 7, row(1)).unwrap();
         batch.forget(A);
         assert!(batch.is_empty() && batch.due_at(Duration::ZERO).is_none());
+        assert_eq!(batch.size, Size::default());
     }
 
     #[test]

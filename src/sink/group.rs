@@ -1,37 +1,26 @@
-//! The sink's place in its group: which partitions it loses, and whether its commits succeed.
+//! The sink's place in its group: which partitions it loses.
 
 use rdkafka::ClientContext;
 use rdkafka::Statistics;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::log::statistics;
 
-/// What the group tells the sink, in the order in which it happened.
+/// Partitions (topic on the cluster, number) that are another's from now on.
 #[derive(Debug)]
-pub enum GroupEvent {
-    /// Partitions (topic on the cluster, number) that are another's from now on.
-    Revoked(Vec<(String, i32)>),
-    /// A commit failed; what it held is still to be committed.
-    CommitFailed(KafkaError),
-}
+pub struct Revoked(pub Vec<(String, i32)>);
 
 /// Passes on what librdkafka reports while the consumer is polled.
 pub struct Membership {
-    events: UnboundedSender<GroupEvent>,
+    events: UnboundedSender<Revoked>,
 }
 
 impl Membership {
     /// Sends what happens to `events`.
-    pub fn new(events: UnboundedSender<GroupEvent>) -> Self {
+    pub fn new(events: UnboundedSender<Revoked>) -> Self {
         Self { events }
-    }
-
-    fn tell(&self, event: GroupEvent) {
-        // Nobody listens any more once the sink has ended and its consumer is being closed.
-        let _ = self.events.send(event);
     }
 }
 
@@ -58,16 +47,10 @@ impl ConsumerContext for Membership {
                 for (topic, partition) in &partitions {
                     statistics::show_lag(super::GROUP, topic, *partition, 0);
                 }
-                self.tell(GroupEvent::Revoked(partitions));
+                // Nobody listens any more once the sink has ended and its consumer is being closed.
+                let _ = self.events.send(Revoked(partitions));
             }
             Rebalance::Error(error) => tracing::warn!(%error, "the group could not be rebalanced"),
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let refused = offsets.elements().iter().find_map(|partition| partition.error().err());
-        if let Some(error) = result.err().or(refused) {
-            self.tell(GroupEvent::CommitFailed(error));
         }
     }
 }

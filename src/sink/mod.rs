@@ -25,9 +25,11 @@ mod sources;
 pub mod types;
 pub mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
@@ -43,7 +45,7 @@ pub use sources::{Source, of as source_of};
 
 use batch::{Batch, Offsets, Partition};
 use fail_point::FailPoint;
-use group::{GroupEvent, Membership};
+use group::{Membership, Revoked};
 use writer::{GivenUp, Writer};
 
 use crate::config::{Config, SinkConfig};
@@ -58,6 +60,10 @@ pub const GROUP: &str = "sink";
 const GRACE: Duration = Duration::from_secs(10);
 /// After how long a failed commit is tried again.
 const COMMIT_AGAIN: Duration = Duration::from_secs(1);
+/// How long it waits for a message before it asks again.
+const POLL: Duration = Duration::from_millis(100);
+/// Messages that are taken at most before it looks for anything else.
+const AT_ONCE: usize = 1_000;
 
 /// Writes rows until `shutdown`; then writes what it has, commits it, and leaves the group.
 ///
@@ -97,10 +103,11 @@ pub async fn run(
         filling: Batch::default(),
         writing: None,
         acknowledged: Offsets::new(),
+        committing: None,
         commit_at: None,
-        paused: false,
+        paused: BTreeSet::new(),
     };
-    sink.run(consumer, events, shutdown).await
+    sink.run(Arc::new(consumer), events, shutdown).await
 }
 
 struct Sink {
@@ -112,10 +119,12 @@ struct Sink {
     writing: Option<Writing>,
     /// What all tables have acknowledged, of the partitions that are this sink's.
     acknowledged: Offsets,
-    /// When to commit once more, because a commit failed.
+    /// A commit on its way.
+    committing: Option<JoinHandle<Result<(), KafkaError>>>,
+    /// When to commit next: after a batch at once, after a failure a while later.
     commit_at: Option<Instant>,
-    /// Whether partitions are paused, because two batches are full.
-    paused: bool,
+    /// Partitions (topic on the cluster, number) that are paused, because two batches are full.
+    paused: BTreeSet<(String, i32)>,
 }
 
 /// A batch on its way.
@@ -124,63 +133,62 @@ struct Writing {
     task: JoinHandle<Result<(), GivenUp>>,
 }
 
-type GroupConsumer = StreamConsumer<Membership>;
+type GroupConsumer = Arc<StreamConsumer<Membership>>;
 
 impl Sink {
     async fn run(
         mut self,
         consumer: GroupConsumer,
-        mut events: UnboundedReceiver<GroupEvent>,
+        mut events: UnboundedReceiver<Revoked>,
         shutdown: CancellationToken,
     ) -> Result<(), SinkError> {
         while !shutdown.is_cancelled() {
             let write_at = self.filling.due_at(self.limits.batch_age).filter(|_| self.writing.is_none());
+            let commit_at = self.commit_at.filter(|_| self.committing.is_none());
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
-                Some(event) = events.recv() => self.heed(event),
+                Some(revoked) = events.recv() => self.heed(revoked),
+                result = ended(&mut self.committing) => self.committed(result?).await,
                 result = finished(&mut self.writing) => {
                     // What was revoked meanwhile is not to be committed: hear of it first.
-                    while let Ok(event) = events.try_recv() {
-                        self.heed(event);
+                    while let Ok(revoked) = events.try_recv() {
+                        self.heed(revoked);
                     }
                     self.acknowledge(result)?;
-                    self.commit(&consumer);
-                    FailPoint::Committed.reach().await;
                     if self.filling.is_full(&self.limits) {
                         self.start_writing();
                     }
                     self.resume(&consumer)?;
                 }
                 () = reached(write_at) => self.start_writing(),
-                () = reached(self.commit_at) => self.commit(&consumer),
+                () = reached(commit_at) => self.commit(&consumer),
                 message = consumer.recv() => {
-                    // Polling may have served a revocation: the old rows go before a new one comes.
-                    while let Ok(event) = events.try_recv() {
-                        self.heed(event);
+                    self.take(&consumer, &mut events, message)?;
+                    // What lies ready needs no other look at all the rest.
+                    for _ in 1..AT_ONCE {
+                        if !self.paused.is_empty() {
+                            break;
+                        }
+                        let Some(message) = consumer.recv().now_or_never() else { break };
+                        self.take(&consumer, &mut events, message)?;
                     }
-                    self.read(&consumer, message)?;
                 }
+                // The client is polled again: it does not always wake who waits for it
+                // (<https://github.com/fede1024/rust-rdkafka/issues/665>), and a rebalance that nobody answers stops the group.
+                () = tokio::time::sleep(POLL) => {}
             }
         }
-        while let Ok(event) = events.try_recv() {
-            self.heed(event);
+        while let Ok(revoked) = events.try_recv() {
+            self.heed(revoked);
         }
         self.drain(consumer).await
     }
 
-    fn heed(&mut self, event: GroupEvent) {
-        match event {
-            GroupEvent::Revoked(partitions) => {
-                for (topic, number) in partitions {
-                    if let Some(partition) = self.partition(&topic, number) {
-                        self.forget(partition);
-                    }
-                }
-            }
-            GroupEvent::CommitFailed(error) => {
-                tracing::warn!(%error, "offsets were not committed; they are committed again");
-                self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
+    fn heed(&mut self, Revoked(partitions): Revoked) {
+        for (topic, number) in partitions {
+            if let Some(partition) = self.partition(&topic, number) {
+                self.forget(partition);
             }
         }
     }
@@ -193,6 +201,19 @@ impl Sink {
             writing.offsets.remove(&partition);
         }
         self.acknowledged.remove(&partition);
+    }
+
+    fn take(
+        &mut self,
+        consumer: &GroupConsumer,
+        events: &mut UnboundedReceiver<Revoked>,
+        message: Result<BorrowedMessage<'_>, KafkaError>,
+    ) -> Result<(), SinkError> {
+        // Polling may have served a revocation: the old rows go before a new one comes.
+        while let Ok(revoked) = events.try_recv() {
+            self.heed(revoked);
+        }
+        self.read(consumer, message)
     }
 
     fn read(
@@ -218,8 +239,11 @@ impl Sink {
                 self.start_writing();
             } else {
                 // Also when they are paused already: partitions that were assigned since are not.
-                consumer.pause(&consumer.assignment()?)?;
-                self.paused = true;
+                let assignment = consumer.assignment()?;
+                consumer.pause(&assignment)?;
+                let partitions = assignment.elements();
+                let names = partitions.iter().map(|place| (place.topic().to_owned(), place.partition()));
+                self.paused.extend(names);
             }
         }
         Ok(())
@@ -240,7 +264,10 @@ impl Sink {
     fn acknowledge(&mut self, result: Result<Result<(), GivenUp>, JoinError>) -> Result<(), SinkError> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
         match result? {
-            Ok(()) => self.acknowledged.extend(writing.offsets),
+            Ok(()) => {
+                self.acknowledged.extend(writing.offsets);
+                self.commit_at = Some(Instant::now());
+            }
             Err(GivenUp) => {
                 tracing::warn!("a batch was given up; it is read again after the next start");
                 // What follows it may not be committed either: an offset stands for all before it.
@@ -250,15 +277,25 @@ impl Sink {
         Ok(())
     }
 
-    /// Commits all that is acknowledged, without waiting; the group tells if it failed.
+    /// Commits all that is acknowledged, on a thread that may wait: of a commit without waiting rdkafka does not tell that it
+    /// failed, and after the last batch no other one would make up for it.
     fn commit(&mut self, consumer: &GroupConsumer) {
         self.commit_at = None;
         if self.acknowledged.is_empty() {
             return;
         }
-        let committed = self.offsets().and_then(|offsets| consumer.commit(&offsets, CommitMode::Async));
-        if let Err(error) = committed {
-            self.heed(GroupEvent::CommitFailed(error));
+        let (offsets, consumer) = (self.offsets(), Arc::clone(consumer));
+        let commit = move || consumer.commit(&offsets?, CommitMode::Sync);
+        self.committing = Some(tokio::task::spawn_blocking(commit));
+    }
+
+    async fn committed(&mut self, result: Result<(), KafkaError>) {
+        match result {
+            Ok(()) => FailPoint::Committed.reach().await,
+            Err(error) => {
+                tracing::warn!(%error, "offsets were not committed; they are committed again");
+                self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
+            }
         }
     }
 
@@ -271,12 +308,17 @@ impl Sink {
         Ok(list)
     }
 
+    /// Resumes what was paused, also what is not this sink's any more: a client remembers a pause beyond a rebalance, and a
+    /// partition that comes back to it would never be read again.
     fn resume(&mut self, consumer: &GroupConsumer) -> Result<(), SinkError> {
-        if self.paused {
-            consumer.resume(&consumer.assignment()?)?;
-            self.paused = false;
+        if self.paused.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut list = TopicPartitionList::with_capacity(self.paused.len());
+        for (topic, number) in std::mem::take(&mut self.paused) {
+            list.add_partition(&topic, number);
+        }
+        Ok(consumer.resume(&list)?)
     }
 
     /// Writes what was read, commits it and leaves the group; what takes too long is left for the next start.
@@ -297,6 +339,10 @@ impl Sink {
                 }
             }
         }
+        if let Some(committing) = self.committing.take() {
+            // What it says is said once more below.
+            let _ = committing.await?;
+        }
         let offsets = self.offsets()?;
         tokio::task::spawn_blocking(move || {
             if offsets.count() > 0
@@ -316,6 +362,18 @@ async fn finished(writing: &mut Option<Writing>) -> Result<Result<(), GivenUp>, 
     match writing {
         None => std::future::pending().await,
         Some(writing) => (&mut writing.task).await,
+    }
+}
+
+/// The end of a task, which is gone then; never, where there is none.
+async fn ended<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        None => std::future::pending().await,
+        Some(running) => {
+            let result = running.await;
+            *task = None;
+            result
+        }
     }
 }
 

@@ -208,7 +208,8 @@ impl System {
         let log = self.log.clone();
         let wait = move || {
             for topic in topics::all().iter().filter(|topic| topic.table.is_some()) {
-                lag::wait_until_read(&log, sink::GROUP, &topic.name).unwrap();
+                let read = lag::wait_until_read(&log, sink::GROUP, &topic.name);
+                read.unwrap_or_else(|error| panic!("the sinks don't read {}: {error}", topic.name));
             }
         };
         tokio::task::spawn_blocking(wait).await.unwrap();
