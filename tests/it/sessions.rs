@@ -509,14 +509,15 @@ async fn i6_a_timeline_has_each_event_once_in_the_order_of_what_happened() {
         click("salem", "s-1", 1, at + 1_000),
     ]);
     emit_events(&system, arriving);
-    let named = |number| RowMeta { first_arrival, ..meta("boston", "s-1", number, 5) };
+    let of = |tenant, number| RowMeta { first_arrival, ..meta(tenant, "s-1", number, 5) };
+    let named = |number| of("boston", number);
     emit_sessions(
         &system,
         [
             session(named(1), "s-1", at, last),
             // The same name, hours before.
             session(named(2), "s-1", at - 7_200_000, at - 7_100_000),
-            session(meta("salem", "s-1", 3, 5), "s-1", at, last),
+            session(of("salem", 3), "s-1", at, last),
         ],
     );
     emit_signals(
