@@ -612,8 +612,8 @@ async fn a_timeline_says_how_far_it_goes() {
     system.stored().await;
     let place = |topic: &str| {
         let records = system.read_committed(topic).into_iter();
-        let last = records.filter_map(|(partition, records)| Some((partition, records.last()?.offset())));
-        last.last().unwrap()
+        let mut last = records.filter_map(|(partition, records)| Some((partition, records.last()?.offset())));
+        last.next_back().unwrap()
     };
     let ((partition, offset), (out, end)) = (place("interactions"), place("sessions"));
     let folded = |offset: i64| Progress {
