@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::{FromRef, State};
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use super::Shared;
-use super::incidents;
+use super::incidents::IncidentAnswer;
+use super::listed;
 use super::queries::{Filter, Parameter, Select, TenantQueries};
 use super::settings::Settings;
 use crate::hindsight::explain::{COLUMNS, ExplainError, Explanation, Located, explain};
@@ -88,17 +88,20 @@ pub async fn of_incident(
     Path(id): Path<String>,
     _: NoParameters,
 ) -> Result<Json<Explanation>, ApiError> {
-    let id = Uuid::parse_str(&id).map_err(|_| incidents::missing())?;
+    let id = listed::id_of::<IncidentAnswer>(&id)?;
     let filter = Filter::default().and("id = ?", [Parameter::Id(id)]);
     let stored = queries.fetch(SELECT, &filter, VERSIONS).await?;
     let topic =
         topics::named(INCIDENTS).ok_or_else(|| ApiError::internal("there is no topic of incidents"))?;
-    let row = Located::of(topic, stored).map_err(ApiError::internal)?.pop().ok_or_else(incidents::missing)?;
+    let row = Located::of(topic, stored)
+        .map_err(ApiError::internal)?
+        .pop()
+        .ok_or_else(listed::missing::<IncidentAnswer>)?;
     let answer = async {
         let explained = evidence.explain(row).await?;
         settings.look(|history| explained.into_iter().map(|one| one.with_settings(history)).next()).await
     };
     let late = |_| ApiError::unavailable(format!("the log did not answer within {LIMIT:?}"), RETRY_AFTER);
     let answer = tokio::time::timeout(LIMIT, answer).await.map_err(late)??;
-    answer.map(Json).ok_or_else(incidents::missing)
+    answer.map(Json).ok_or_else(listed::missing::<IncidentAnswer>)
 }

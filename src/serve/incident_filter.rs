@@ -3,6 +3,7 @@
 use utoipa::{IntoParams, ToSchema};
 
 use super::incidents::IncidentAnswer;
+use super::listed::RowFilter;
 use super::parameters::Parameters;
 use super::queries::{Filter, Parameter};
 use crate::event::Millis;
@@ -26,13 +27,17 @@ pub(super) enum SeverityName {
 pub(super) struct FilterParameters {
     /// The family whose records are behind it.
     family: Option<String>,
-    /// The rule that found it.
+    /// The rule that found it, or one of those whose signals it holds together.
     rule: Option<String>,
     /// How grave it is.
     #[param(inline)]
     severity: Option<SeverityName>,
     /// What it is about.
     subject: Option<String>,
+    /// The route on which it happened.
+    route: Option<String>,
+    /// The session in which it happened, as its producer names it.
+    session: Option<String>,
     /// Whether it has no end yet.
     open: Option<bool>,
     /// Begun at that time or later.
@@ -43,7 +48,13 @@ pub(super) struct FilterParameters {
     to: Option<String>,
 }
 
-/// What incidents are asked for. The same conditions hold in SQL and in memory.
+/// Attributes that have filters of their own.
+const ROUTE: &str = "route";
+const SESSION: &str = "session";
+/// The rules of the signals that an incident holds together: the names, with commas between.
+const RULES: &str = "rules";
+
+/// Which incidents are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct IncidentFilter {
     family: Option<String>,
@@ -57,46 +68,62 @@ pub struct IncidentFilter {
 }
 
 impl IncidentFilter {
-    /// Takes its parameters.
-    pub fn take(parameters: &mut Parameters) -> Result<Self, ApiError> {
-        let severity =
-            |text: &str| ["low", "medium", "high", "critical"].contains(&text).then(|| text.to_owned());
-        let time = |text: &str| Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond());
-        let rfc3339 = "a time in RFC 3339, for example 2011-07-01T00:00:00Z";
-        Ok(Self {
-            family: parameters.text("family"),
-            rule: parameters.text("rule"),
-            severity: parameters.parsed("severity", "low, medium, high or critical", severity)?,
-            subject: parameters.text("subject"),
-            open: parameters.parsed("open", "true or false", |text| text.parse().ok())?,
-            from: parameters.parsed("from", rfc3339, time)?,
-            to: parameters.parsed("to", rfc3339, time)?,
-            attributes: parameters.with_prefix("attribute."),
-        })
-    }
-
     /// Those of a severity.
     #[cfg(test)]
     pub fn of_severity(severity: &str) -> Self {
         Self { severity: Some(severity.to_owned()), ..Self::default() }
     }
 
-    /// The same in SQL.
-    pub(super) fn sql(&self) -> Filter {
+    /// Whether it may have left an earlier version of this incident: what never changes matches.
+    pub fn may_have_matched(&self, incident: &IncidentAnswer) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        is(&self.family, &incident.family)
+            // Which rules' signals it holds together may have changed.
+            && (is(&self.rule, &incident.rule) || incident.attributes.contains_key(RULES))
+            && is(&self.subject, &incident.subject)
+    }
+
+    fn has_rule(&self, incident: &IncidentAnswer) -> bool {
+        self.rule.as_ref().is_none_or(|rule| {
+            let rules = incident.attributes.get(RULES).map_or("", String::as_str);
+            incident.rule == *rule || rules.split(',').any(|other| other == rule)
+        })
+    }
+}
+
+impl RowFilter for IncidentFilter {
+    type Row = IncidentAnswer;
+
+    fn take(parameters: &mut Parameters) -> Result<Self, ApiError> {
+        let severity =
+            |text: &str| ["low", "medium", "high", "critical"].contains(&text).then(|| text.to_owned());
+        let mut attributes = parameters.with_prefix("attribute.");
+        for name in [ROUTE, SESSION] {
+            attributes.extend(parameters.text(name).map(|value| (name.to_owned(), value)));
+        }
+        Ok(Self {
+            family: parameters.text("family"),
+            rule: parameters.text("rule"),
+            severity: parameters.parsed("severity", "low, medium, high or critical", severity)?,
+            subject: parameters.text("subject"),
+            open: parameters.flag("open")?,
+            from: parameters.time("from")?,
+            to: parameters.time("to")?,
+            attributes,
+        })
+    }
+
+    fn sql(&self) -> Filter {
         let text = |value: &Option<String>| value.clone().map(Parameter::Text);
-        let conditions = [
-            ("family = ?", text(&self.family)),
-            ("rule = ?", text(&self.rule)),
-            ("severity = ?", text(&self.severity)),
-            ("subject = ?", text(&self.subject)),
-            ("started_at >= ?", self.from.map(Parameter::Time)),
-            ("started_at < ?", self.to.map(Parameter::Time)),
-        ];
-        let mut filter = Filter::default();
-        for (condition, value) in conditions {
-            if let Some(value) = value {
-                filter = filter.and(condition, [value]);
-            }
+        let mut filter = Filter::default()
+            .and_if("family = ?", text(&self.family))
+            .and_if("severity = ?", text(&self.severity))
+            .and_if("subject = ?", text(&self.subject))
+            .and_if("started_at >= ?", self.from.map(Parameter::Time))
+            .and_if("started_at < ?", self.to.map(Parameter::Time));
+        if let Some(rule) = text(&self.rule) {
+            let values = [rule.clone(), rule];
+            filter = filter.and("(rule = ? OR has(splitByChar(',', attributes['rules']), ?))", values);
         }
         match self.open {
             Some(true) => filter = filter.and("ended_at IS NULL", []),
@@ -110,9 +137,9 @@ impl IncidentFilter {
         filter
     }
 
-    /// Whether it leaves this incident.
-    pub fn matches(&self, incident: &IncidentAnswer) -> bool {
+    fn matches(&self, incident: &IncidentAnswer) -> bool {
         self.may_have_matched(incident)
+            && self.has_rule(incident)
             && self.severity.as_ref().is_none_or(|severity| *severity == incident.severity)
             && self.open.is_none_or(|open| open == incident.ended_at.is_none())
             && self.from.is_none_or(|from| incident.started_at >= from)
@@ -123,19 +150,48 @@ impl IncidentFilter {
             })
     }
 
-    /// Whether it may have left an earlier version of this incident: what never changes matches.
-    pub fn may_have_matched(&self, incident: &IncidentAnswer) -> bool {
-        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        is(&self.family, &incident.family)
-            && is(&self.rule, &incident.rule)
-            && is(&self.subject, &incident.subject)
-    }
-
-    /// What it takes in memory behind its own fields, about.
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let Self { family, rule, severity, subject, attributes, .. } = self;
         let texts = [family, rule, severity, subject].into_iter().flatten().map(String::len);
         let attributes = attributes.iter().map(|(name, value)| 64 + name.len() + value.len());
         texts.chain(attributes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn incident(rule: &str, rules: Option<&str>) -> IncidentAnswer {
+        let mut row = json!({
+            "id": uuid::Uuid::nil(), "version": 1, "operator": "x", "operator_version": 1, "settings_version": 0,
+            "family": "interactions", "rule": rule, "severity": "high", "subject": "s", "title": "x", "started_at": 5,
+            "ended_at": 9, "first_arrival": 0, "final": false, "attributes": { "route": "/pay", "session": "s" },
+            "evidence_count": 0, "evidence_first": [], "evidence_last": [],
+        });
+        if let Some(rules) = rules {
+            row["attributes"]["rules"] = rules.into();
+        }
+        serde_json::from_value(row).unwrap()
+    }
+
+    fn by_rule(rule: &str) -> IncidentFilter {
+        IncidentFilter { rule: Some(rule.to_owned()), ..IncidentFilter::default() }
+    }
+
+    #[test]
+    fn an_incident_has_the_rules_of_its_signals() {
+        let found = incident("frustration", Some("dead_click,rage_click"));
+        for (rule, is_left) in
+            [("frustration", true), ("dead_click", true), ("rage_click", true), ("click", false), ("", false)]
+        {
+            assert_eq!(by_rule(rule).matches(&found), is_left, "{rule}");
+            assert!(by_rule(rule).may_have_matched(&found), "{rule}: an earlier version may have had it");
+        }
+        let of_one_rule = incident("sla_breach", None);
+        assert!(by_rule("sla_breach").matches(&of_one_rule));
+        assert!(!by_rule("rage_click").may_have_matched(&of_one_rule), "its rule never changes");
     }
 }

@@ -11,8 +11,11 @@ use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use super::incidents::IncidentAnswer;
-use super::positions::{Positions, Reader, Seen};
+use super::listed::Listed;
+use super::positions::{Positions, Seen, Source};
 use super::rows::{Arrival, Lookup, Rows};
+use super::sessions::SessionAnswer;
+use super::signals::SignalAnswer;
 use super::stream::Event;
 use crate::http::Tenant;
 use crate::log::{LogPosition, topics};
@@ -26,8 +29,14 @@ const LISTENERS_LAG: usize = 4096;
 pub const INCIDENTS: &str = "incidents";
 /// The topic of service levels.
 pub const SLA_METRICS: &str = "sla-metrics";
+/// The topic of signs of frustration.
+pub const SIGNALS: &str = "signals";
+/// The topic of sessions.
+pub const SESSIONS: &str = "sessions";
 /// The derived topics that answers are made of.
-pub const TOPICS: [&str; 2] = [INCIDENTS, SLA_METRICS];
+pub const TOPICS: [&str; 4] = [INCIDENTS, SLA_METRICS, SIGNALS, SESSIONS];
+/// The family whose raw events are answered.
+pub const INTERACTIONS: &str = "interactions";
 
 /// Shared by the handlers and the threads that read. Clones are the same.
 #[derive(Clone)]
@@ -36,12 +45,22 @@ pub struct Live(Arc<Inner>);
 struct Inner {
     positions: Mutex<Positions>,
     moved: watch::Sender<()>,
-    incidents: Rows<IncidentAnswer>,
+    rows: RowsByTopic,
     listeners: Mutex<Listeners>,
     log_answers: AtomicBool,
     store_answers: AtomicBool,
     waiting: AtomicUsize,
     watcher: OnceLock<Thread>,
+}
+
+/// The rows of each topic that are known by their ids.
+pub struct RowsByTopic {
+    /// Of [`INCIDENTS`].
+    pub incidents: Rows<IncidentAnswer>,
+    /// Of [`SIGNALS`].
+    pub signals: Rows<SignalAnswer>,
+    /// Of [`SESSIONS`].
+    pub sessions: Rows<SessionAnswer>,
 }
 
 /// What is told to one who listens.
@@ -68,7 +87,12 @@ impl Live {
         Self(Arc::new(Inner {
             positions: Mutex::default(),
             moved: watch::Sender::new(()),
-            incidents: Rows::new(cache_bytes),
+            // A share each, so that much of the one leaves something of the others.
+            rows: RowsByTopic {
+                incidents: Rows::new(cache_bytes / 3),
+                signals: Rows::new(cache_bytes / 3),
+                sessions: Rows::new(cache_bytes / 3),
+            },
             listeners: Mutex::new(Listeners {
                 events: broadcast::Sender::new(LISTENERS_LAG),
                 told: BTreeMap::new(),
@@ -100,9 +124,9 @@ impl Live {
         self.positions().seen(topic, partition)
     }
 
-    /// Waits, at most 2 s, until `reader` has come to `wanted`, and says how far it has come.
-    pub async fn reached(&self, topic: &str, reader: Reader, wanted: Option<&LogPosition>) -> Freshness {
-        let look = || self.positions().as_of(topic, reader);
+    /// Waits, at most 2 s, until all of `sources` have come to `wanted`, and says how far they have come.
+    pub async fn reached(&self, sources: &[Source], wanted: Option<&LogPosition>) -> Freshness {
+        let look = || self.positions().as_of(sources);
         let Some(wanted) = wanted else {
             return Freshness { as_of: look(), stale: !self.answers() };
         };
@@ -137,21 +161,22 @@ impl Live {
         self.0.store_answers.store(answers, Ordering::Relaxed);
     }
 
-    /// Takes in an incident that was seen on the log, or read from its table.
-    pub fn learn(&self, arrival: Arrival<IncidentAnswer>) {
-        let is_stored = |(partition, offset)| self.positions().is_stored(INCIDENTS, partition, offset + 1);
-        self.0.incidents.put(arrival, is_stored);
-        metrics::gauge!("tidewatch_cache_bytes", "topic" => INCIDENTS).set(self.0.incidents.bytes() as f64);
+    /// Takes in a row that was seen on the log, or read from its table.
+    pub fn learn<T: Listed>(&self, arrival: Arrival<T>) {
+        let is_stored = |(partition, offset)| self.positions().is_stored(T::TOPIC, partition, offset + 1);
+        let rows = T::among(&self.0.rows);
+        rows.put(arrival, is_stored);
+        metrics::gauge!("tidewatch_cache_bytes", "topic" => T::TOPIC).set(rows.bytes() as f64);
     }
 
-    /// Whether an incident that is read from its table from now on may be kept: a newer version would be seen on the log.
-    pub fn may_keep(&self) -> bool {
-        topics::named(INCIDENTS).is_some_and(|topic| self.positions().is_whole(INCIDENTS, topic.partitions))
+    /// Whether a row that is read from its table from now on may be kept: a newer version would be seen on the log.
+    pub fn may_keep(&self, topic: &str) -> bool {
+        topics::named(topic).is_some_and(|found| self.positions().is_whole(topic, found.partitions))
     }
 
-    /// What is known of a tenant's incident.
-    pub fn incident(&self, tenant: &Tenant, id: Uuid) -> Lookup<IncidentAnswer> {
-        self.0.incidents.get(tenant, id)
+    /// What is known of a tenant's row.
+    pub fn known<T: Listed>(&self, tenant: &Tenant, id: Uuid) -> Lookup<T> {
+        T::among(&self.0.rows).get(tenant, id)
     }
 
     /// Tells those who listen.

@@ -9,19 +9,24 @@ pub mod cursor;
 pub mod evidence;
 pub mod incident_filter;
 pub mod incidents;
+pub mod listed;
 pub mod lists;
 pub mod live;
 pub mod page;
 pub mod parameters;
 pub mod positions;
 pub mod queries;
+mod references;
 pub mod registry;
 pub mod rows;
+pub mod sessions;
 pub mod settings;
+pub mod signals;
 pub mod sla;
 pub mod stream;
 mod tables;
 mod tail;
+pub mod timeline;
 
 use std::time::Duration;
 
@@ -31,8 +36,12 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use incidents::IncidentAnswer;
+use listed::ListsOf;
 use lists::Lists;
 use live::Live;
+use sessions::SessionAnswer;
+use signals::SignalAnswer;
 
 use crate::codec::json::{rfc3339, rfc3339_or_null};
 use crate::config::Config;
@@ -52,7 +61,9 @@ pub struct Shared {
     backtests: backtests::Backtests,
     evidence: evidence::Evidence,
     live: Live,
-    incidents: Lists<incidents::ListRequest, incidents::Page>,
+    incidents: ListsOf<IncidentAnswer>,
+    signals: ListsOf<SignalAnswer>,
+    sessions: ListsOf<SessionAnswer>,
     sla: Lists<sla::By, sla::Compliance>,
     streams: stream::Streams,
 }
@@ -70,7 +81,9 @@ macro_rules! part {
 
 part!(ApiKeys, keys);
 part!(Live, live);
-part!(Lists<incidents::ListRequest, incidents::Page>, incidents);
+part!(ListsOf<IncidentAnswer>, incidents);
+part!(ListsOf<SignalAnswer>, signals);
+part!(ListsOf<SessionAnswer>, sessions);
 part!(Lists<sla::By, sla::Compliance>, sla);
 
 /// The role `serve`.
@@ -133,10 +146,9 @@ impl Serve {
             backtests: backtests::Backtests::new(log.clone()),
             evidence: evidence::Evidence::new(log.clone()),
             live: live.clone(),
-            incidents: Lists::new(
-                "/v1/incidents",
-                |request: &incidents::ListRequest, page: &incidents::Page| request.bytes() + page.bytes(),
-            ),
+            incidents: listed::lists("/v1/incidents"),
+            signals: listed::lists("/v1/signals"),
+            sessions: listed::lists("/v1/sessions"),
             sla: Lists::new("/v1/sla", |_: &sla::By, compliance: &sla::Compliance| compliance.bytes()),
             streams: stream::Streams::new(log.clone(), shutdown.clone()),
         };
@@ -144,8 +156,13 @@ impl Serve {
             .routes(routes!(sla::compliance))
             .routes(routes!(incidents::list))
             .routes(routes!(incidents::one))
+            .routes(routes!(incidents::signals))
             .routes(routes!(stream::incidents))
             .routes(routes!(evidence::of_incident))
+            .routes(routes!(signals::list))
+            .routes(routes!(sessions::list))
+            .routes(routes!(sessions::one))
+            .routes(routes!(timeline::of_session))
             .routes(routes!(backtests::post, backtests::list))
             .routes(routes!(backtests::get, backtests::delete))
             .routes(routes!(settings::get, settings::put))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use crate::event::Millis;
 use crate::http::ApiError;
 use crate::http::extract::{self, QueryPairs};
 
@@ -40,6 +41,17 @@ impl Parameters {
             Some(value) => Ok(Some(value)),
             None => Err(ApiError::invalid(name, format!("is {text:?}; expected {expected}"))),
         }
+    }
+
+    /// Takes a point in time.
+    pub fn time(&mut self, name: &str) -> Result<Option<Millis>, ApiError> {
+        let expected = "a time in RFC 3339, for example 2011-07-01T00:00:00Z";
+        self.parsed(name, expected, |text| Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()))
+    }
+
+    /// Takes what is either true or false.
+    pub fn flag(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
+        self.parsed(name, "true or false", |text| text.parse().ok())
     }
 
     /// Takes all whose names begin with `prefix`, without it.

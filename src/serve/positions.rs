@@ -21,6 +21,15 @@ pub enum Reader {
     Tables,
 }
 
+/// Something that an answer is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The rows of a derived topic, as a reader has them.
+    Rows(&'static str, Reader),
+    /// The raw events of a family, as their table has them.
+    Events(&'static str),
+}
+
 /// What is known of the progress of families and of both readers.
 #[derive(Debug, Default)]
 pub struct Positions {
@@ -122,16 +131,26 @@ impl Positions {
         }
     }
 
-    /// How far the log's rows of `topic` have come to `reader`.
-    pub fn as_of(&self, topic: &str, reader: Reader) -> LogPosition {
+    /// Up to where in the log all of `sources` hold what follows from it.
+    pub fn as_of(&self, sources: &[Source]) -> LogPosition {
         let mut position = LogPosition::default();
         for ((family, partition), entries) in &self.folded {
             let has_all = |entry: &&Folded| {
-                let mut ends = entry.ends.iter().filter(|((derived, _), _)| derived == topic);
-                ends.all(|(place, end)| self.has(reader, place, *end))
+                entry.ends.iter().all(|(place, end)| {
+                    sources.iter().all(|source| match source {
+                        Source::Rows(topic, reader) => place.0 != *topic || self.has(*reader, place, *end),
+                        Source::Events(_) => true,
+                    })
+                })
             };
-            if let Some(entry) = entries.iter().rev().find(has_all) {
-                position.add(family, *partition, entry.offset);
+            let Some(entry) = entries.iter().rev().find(has_all) else { continue };
+            let is_of_events = |source: &Source| matches!(source, Source::Events(of) if of == family);
+            let end = match sources.iter().any(is_of_events) {
+                true => self.stored.get(&(family.clone(), *partition)).copied().unwrap_or(0),
+                false => i64::MAX,
+            };
+            if end > 0 {
+                position.add(family, *partition, entry.offset.min(end - 1));
             }
         }
         position
@@ -187,7 +206,8 @@ mod tests {
         let mut positions = Positions::default();
         positions.add(progress(0, 10, &[("incidents", 1, 5)]));
         positions.add(progress(0, 20, &[("incidents", 1, 8), ("sla-metrics", 0, 3)]));
-        let as_of = |positions: &Positions, reader| positions.as_of("incidents", reader).to_string();
+        let as_of =
+            |positions: &Positions, reader| positions.as_of(&[Source::Rows("incidents", reader)]).to_string();
         assert_eq!(as_of(&positions, Reader::Tail), "");
         positions.see("incidents", 1, seen(0, 7, 7));
         assert_eq!(as_of(&positions, Reader::Tail), "civic:0@9");
@@ -201,15 +221,40 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_several_sources_is_as_of_what_the_last_of_them_has() {
+        let mut positions = Positions::default();
+        positions.add(progress(0, 10, &[("sessions", 1, 5)]));
+        positions.add(progress(0, 20, &[("sessions", 1, 8), ("signals", 0, 3)]));
+        let rows = [Source::Rows("sessions", Reader::Tail), Source::Rows("signals", Reader::Tables)];
+        let as_of = |positions: &Positions, sources: &[Source]| positions.as_of(sources).to_string();
+        positions.see("sessions", 1, seen(0, 8, 8));
+        assert_eq!(as_of(&positions, &rows[..1]), "civic:0@19");
+        assert_eq!(as_of(&positions, &rows), "civic:0@9");
+        positions.store("signals", 0, 3);
+        assert_eq!(as_of(&positions, &rows), "civic:0@19");
+        let with_events = [rows[0], rows[1], Source::Events("civic")];
+        assert_eq!(as_of(&positions, &with_events), "", "their table holds none yet");
+        positions.store("civic", 0, 15);
+        assert_eq!(as_of(&positions, &with_events), "civic:0@14");
+        positions.store("civic", 0, 30);
+        assert_eq!(as_of(&positions, &with_events), "civic:0@19", "not yet folded");
+        assert_eq!(as_of(&positions, &[rows[0], Source::Events("interactions")]), "civic:0@19");
+    }
+
+    #[test]
     fn the_marks_of_transactions_are_no_rows() {
         let mut positions = Positions::default();
         // A worker that has just taken over knows only where the topic ended: behind a mark.
         positions.add(progress(0, 10, &[("incidents", 1, 9)]));
         positions.store("incidents", 1, 7);
         positions.see("incidents", 1, seen(0, 8, 7));
-        assert_eq!(positions.as_of("incidents", Reader::Tables).to_string(), "", "at 8 there may be a row");
+        assert_eq!(
+            positions.as_of(&[Source::Rows("incidents", Reader::Tables)]).to_string(),
+            "",
+            "at 8 there may be a row"
+        );
         positions.see("incidents", 1, seen(0, 9, 7));
-        assert_eq!(positions.as_of("incidents", Reader::Tables).to_string(), "civic:0@9");
+        assert_eq!(positions.as_of(&[Source::Rows("incidents", Reader::Tables)]).to_string(), "civic:0@9");
     }
 
     #[test]
@@ -217,9 +262,9 @@ mod tests {
         let mut positions = Positions::default();
         positions.add(progress(0, 10, &[("incidents", 0, 50)]));
         positions.see("incidents", 0, seen(40, 60, 60));
-        assert_eq!(positions.as_of("incidents", Reader::Tail).to_string(), "");
+        assert_eq!(positions.as_of(&[Source::Rows("incidents", Reader::Tail)]).to_string(), "");
         positions.store("incidents", 0, 40);
-        assert_eq!(positions.as_of("incidents", Reader::Tail).to_string(), "civic:0@9");
+        assert_eq!(positions.as_of(&[Source::Rows("incidents", Reader::Tail)]).to_string(), "civic:0@9");
     }
 
     #[test]
@@ -255,13 +300,13 @@ mod tests {
         assert!(positions.folded.values().all(|entries| entries.len() <= REMEMBERED));
         positions.see("incidents", 0, seen(0, 5000, 5000));
         positions.store("incidents", 0, 1000);
-        let before = positions.as_of("incidents", Reader::Tables);
+        let before = positions.as_of(&[Source::Rows("incidents", Reader::Tables)]);
         positions.forget_reached();
-        assert_eq!(positions.as_of("incidents", Reader::Tables), before);
+        assert_eq!(positions.as_of(&[Source::Rows("incidents", Reader::Tables)]), before);
         assert!(positions.folded.values().all(|entries| entries.len() < 40));
         positions.add(progress(0, 3, &[]));
         assert_eq!(
-            positions.as_of("incidents", Reader::Tail).offset("civic", 0),
+            positions.as_of(&[Source::Rows("incidents", Reader::Tail)]).offset("civic", 0),
             Some(REMEMBERED as i64 + 9)
         );
     }

@@ -67,6 +67,8 @@ pub struct Filter {
 pub enum Parameter {
     /// A text.
     Text(String),
+    /// A whole number.
+    Number(i64),
     /// A point in time.
     Time(Millis),
     /// An id.
@@ -84,12 +86,30 @@ impl Filter {
             let number = self.parameters.len();
             self.conditions.push_str(&match value {
                 Parameter::Text(_) => format!("{{p{number}:String}}"),
+                Parameter::Number(_) => format!("{{p{number}:Int64}}"),
                 Parameter::Time(_) => format!("fromUnixTimestamp64Milli({{p{number}:Int64}}, 'UTC')"),
                 Parameter::Id(_) => format!("{{p{number}:UUID}}"),
             });
             self.conditions.push_str(part);
             self.parameters.push(value);
         }
+        self
+    }
+
+    /// As [`and`](Self::and), where there is a value.
+    pub fn and_if(self, condition: &'static str, value: Option<Parameter>) -> Self {
+        match value {
+            Some(value) => self.and(condition, [value]),
+            None => self,
+        }
+    }
+
+    /// Leaves, of the rows that pass the conditions so far and agree in `identity`, the one that lies first in the log; the
+    /// conditions that follow are on what is left.
+    pub fn once(mut self, identity: &'static str) -> Self {
+        self.conditions.push_str(" QUALIFY row_number() OVER (PARTITION BY ");
+        self.conditions.push_str(identity);
+        self.conditions.push_str(" ORDER BY log_partition, log_offset) = 1");
         self
     }
 }
@@ -118,7 +138,7 @@ impl TenantQueries {
             let name = format!("p{number}");
             query = match parameter {
                 Parameter::Text(text) => query.param(&name, text),
-                Parameter::Time(millis) => query.param(&name, millis),
+                Parameter::Number(number) | Parameter::Time(number) => query.param(&name, number),
                 Parameter::Id(id) => query.param(&name, id.to_string()),
             };
         }
@@ -144,12 +164,17 @@ mod tests {
         let filter = Filter::default()
             .and("rule = ?", [Parameter::Text("'; DROP TABLE t --".into())])
             .and("(started_at, id) < (?, ?)", [Parameter::Time(5), Parameter::Id(Uuid::nil())])
-            .and("ended_at IS NULL", []);
+            .and("ended_at IS NULL", [])
+            .and_if("route = ?", None)
+            .once("tab_id, seq")
+            .and_if("score >= ?", Some(Parameter::Number(35)));
         assert_eq!(
             filter.conditions,
             " AND rule = {p0:String} AND (started_at, id) < \
-             (fromUnixTimestamp64Milli({p1:Int64}, 'UTC'), {p2:UUID}) AND ended_at IS NULL"
+             (fromUnixTimestamp64Milli({p1:Int64}, 'UTC'), {p2:UUID}) AND ended_at IS NULL QUALIFY \
+             row_number() OVER (PARTITION BY tab_id, seq ORDER BY log_partition, log_offset) = 1 \
+             AND score >= {p3:Int64}"
         );
-        assert_eq!(filter.parameters.len(), 3);
+        assert_eq!(filter.parameters.len(), 4);
     }
 }

@@ -13,7 +13,7 @@ use super::answers::{self, Answer};
 use super::lists::Lists;
 use super::live::{Live, SLA_METRICS};
 use super::parameters::Parameters;
-use super::positions::Reader;
+use super::positions::{Reader, Source};
 use super::queries::{Filter, Select, TenantQueries};
 use crate::event::derived::DueSource;
 use crate::http::ApiError;
@@ -206,7 +206,7 @@ pub async fn compliance(
     let wanted = answers::wanted(&mut parameters)?;
     parameters.finish()?;
     let by = by.ok_or_else(|| ApiError::invalid("by", format!("is missing; expected {expected}")))?;
-    let freshness = live.reached(SLA_METRICS, Reader::Tables, wanted.as_ref()).await;
+    let freshness = live.reached(&[Source::Rows(SLA_METRICS, Reader::Tables)], wanted.as_ref()).await;
     let read = async {
         let counted = queries.fetch(by.select(), &Filter::default(), u64::MAX).await?;
         Ok(Compliance::new(by, &counted))

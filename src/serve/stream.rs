@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::incident_filter::{FilterParameters, IncidentFilter};
 use super::incidents::IncidentAnswer;
+use super::listed::RowFilter;
 use super::live::{Events, INCIDENTS, Live};
 use super::parameters::Parameters;
 use super::rows::Place;

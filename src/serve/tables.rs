@@ -8,7 +8,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::Offset;
 use tokio_util::sync::CancellationToken;
 
-use super::live::{Live, TOPICS};
+use super::live::{INTERACTIONS, Live, TOPICS};
 use crate::http::Readiness;
 use crate::log::lag::Quiet;
 use crate::log::{Log, topics};
@@ -38,7 +38,8 @@ pub fn watch(log: &Log, live: &Live, readiness: &Readiness, shutdown: &Cancellat
 fn look_on(log: &Log, live: &Live, readiness: &Readiness, shutdown: &CancellationToken) -> KafkaResult<()> {
     let consumer: BaseConsumer<Quiet> = log.consumer(sink::GROUP).create_with_context(Quiet)?;
     let mut wanted = TopicPartitionList::new();
-    for topic in topics::all().iter().filter(|topic| TOPICS.contains(&topic.name.as_str())) {
+    let is_read = |name: &str| TOPICS.contains(&name) || name == INTERACTIONS;
+    for topic in topics::all().iter().filter(|topic| is_read(&topic.name)) {
         wanted.add_partition_range(&log.name(&topic.name), 0, topic.partitions - 1);
     }
     while !shutdown.is_cancelled() {

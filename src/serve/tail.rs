@@ -10,14 +10,18 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::incidents::IncidentAnswer;
-use super::live::{INCIDENTS, Live, TOPICS};
+use super::listed::Listed;
+use super::live::{INCIDENTS, Live, SESSIONS, SIGNALS, TOPICS};
 use super::positions::Seen;
-use super::rows::Arrival;
+use super::rows::{Arrival, Place};
+use super::sessions::SessionAnswer;
+use super::signals::SignalAnswer;
 use super::stream::{Event, Kind};
 use crate::codec;
-use crate::event::derived::{Incident, Progress};
+use crate::event::derived::{Incident, Progress, RowMeta, Session, Signal};
 use crate::http::{Readiness, Tenant};
 use crate::log::lag::Quiet;
 use crate::log::{Log, topics};
@@ -117,12 +121,22 @@ impl<'a> Tail<'a> {
 
     fn take(&self, message: &BorrowedMessage<'_>) {
         let topic = self.log.plain_name(message.topic());
-        let (partition, offset) = (message.partition(), message.offset());
+        let place @ (partition, offset) = (message.partition(), message.offset());
+        let value = message.payload();
         let taken = match topic {
-            PROGRESS => codec::decode::<Progress>(PROGRESS, message.payload())
+            PROGRESS => codec::decode::<Progress>(PROGRESS, value)
                 .map(|progress| self.live.change(|positions| positions.add(progress))),
-            INCIDENTS => codec::decode::<Incident>(INCIDENTS, message.payload())
-                .map(|incident| self.incident(incident, partition, offset)),
+            INCIDENTS => {
+                codec::decode::<Incident>(INCIDENTS, value).map(|incident| self.incident(incident, place))
+            }
+            SIGNALS => codec::decode::<Signal>(SIGNALS, value).map(|signal| {
+                let name = Name::of(&signal.meta);
+                self.learn(&name, &Arc::new(SignalAnswer::from(signal)), place);
+            }),
+            SESSIONS => codec::decode::<Session>(SESSIONS, value).map(|session| {
+                let name = Name::of(&session.meta);
+                self.learn(&name, &Arc::new(SessionAnswer::from(session)), place);
+            }),
             _ => Ok(()),
         };
         if let Err(error) = taken {
@@ -131,18 +145,23 @@ impl<'a> Tail<'a> {
         }
     }
 
-    fn incident(&self, incident: Incident, partition: i32, offset: i64) {
-        let tenant = Tenant::new(&incident.meta.tenant);
-        let (id, retracted) = (incident.meta.id, incident.meta.retracted);
-        let merged_into = incident.meta.merged_into;
+    fn incident(&self, incident: Incident, place: Place) {
+        let (name, merged_into) = (Name::of(&incident.meta), incident.meta.merged_into);
         let answer = Arc::new(IncidentAnswer::from(incident));
-        let version = answer.version;
-        let kind = if retracted { Kind::Retraction { merged_into } } else { Kind::Incident };
-        let event = Event::new(tenant.clone(), (partition, offset), kind, answer.clone());
-        let (row, bytes, place) =
-            ((!retracted).then_some(answer.clone()), answer.bytes(), Some((partition, offset)));
-        self.live.learn(Arrival { id, tenant, version, row, bytes, place });
-        self.live.tell(event);
+        self.learn(&name, &answer, place);
+        let kind = if name.retracted { Kind::Retraction { merged_into } } else { Kind::Incident };
+        self.live.tell(Event::new(name.tenant, place, kind, answer));
+    }
+
+    fn learn<T: Listed>(&self, name: &Name, answer: &Arc<T>, place: Place) {
+        self.live.learn(Arrival {
+            id: name.id,
+            tenant: name.tenant.clone(),
+            version: answer.version(),
+            row: (!name.retracted).then(|| answer.clone()),
+            bytes: answer.bytes(),
+            place: Some(place),
+        });
     }
 
     /// Says how far it has come, past the marks of transactions, too.
@@ -161,5 +180,18 @@ impl<'a> Tail<'a> {
             }
         });
         Ok(())
+    }
+}
+
+/// What a row is called, and whether it still holds.
+struct Name {
+    id: Uuid,
+    tenant: Tenant,
+    retracted: bool,
+}
+
+impl Name {
+    fn of(meta: &RowMeta) -> Self {
+        Self { id: meta.id, tenant: Tenant::new(&meta.tenant), retracted: meta.retracted }
     }
 }

@@ -25,6 +25,7 @@ mod python;
 mod rebuild;
 mod registry;
 mod restore;
+mod sessions;
 mod settings;
 mod sink;
 mod system;

@@ -4,9 +4,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tidewatch::log::LogPosition;
+use uuid::Uuid;
 
 use crate::live::{Client, Told};
 use crate::python;
+use crate::sessions::{self, emit_incidents, emit_sessions, emit_signals, meta, now, session, signal};
 use crate::system::{KEY, Process, System, eventually};
 
 /// A key that may do everything, for a tenant that has nothing.
@@ -19,13 +21,16 @@ const STRANGERS_KEY: &str = r#"
     scopes = ["ingest", "read", "admin"]
 "#;
 
-/// A system of all roles that knows a breach, its issue, and a backtest.
+/// A system of all roles that knows a breach, its issue, and a backtest; and of the family interactions an incident, its signal
+/// and its session.
 struct Known {
     system: System,
     all: Process,
     issue: String,
     incident: String,
     backtest: String,
+    /// The id of all three.
+    session: Uuid,
 }
 
 impl Known {
@@ -50,12 +55,17 @@ impl Known {
             Some(page["incidents"].as_array()?.first()?["id"].as_str()?.to_owned())
         });
         let incident = incident.await;
+        let (session_id, at) = (Uuid::from_u128(77), now() - 60_000);
+        let named = || meta("boston", "s-1", 77, 5);
+        emit_incidents(&system, [sessions::incident(named(), "s-1", "rage_click", at)]);
+        emit_signals(&system, [signal(named(), "s-1", "rage_click", at, Some(77))]);
+        emit_sessions(&system, [session(named(), "s-1", at, at + 5_000)]);
         system.caught_up().await;
         let question = json!({ "family": "civic", "settings": { "allowance": "0s", "default_due": "1d" } });
         let (status, answer) = all.post(KEY, "/v1/backtests", &question).await;
         assert_eq!(status, 202, "{answer}");
         let backtest = answer["id"].as_str().unwrap().to_owned();
-        Self { system, all, issue, incident, backtest }
+        Self { system, all, issue, incident, backtest, session: session_id }
     }
 
     async fn document(&self) -> Value {
@@ -82,13 +92,18 @@ enum Example {
 
 /// A route that has none here fails the test.
 fn example(method: &str, path: &str, known: &Known) -> Example {
-    let Known { incident, backtest, .. } = known;
+    let Known { incident, backtest, session, .. } = known;
     match (method, path) {
         ("get", "/v1/incidents") => Example::Rows(path.to_owned(), "/incidents"),
         ("get", "/v1/incidents/{id}" | "/v1/incidents/{id}/evidence") => {
             Example::Row(path.replace("{id}", incident))
         }
         ("get", "/v1/incidents/stream") => Example::Stream(path.to_owned()),
+        ("get", "/v1/signals") => Example::Rows(path.to_owned(), "/signals"),
+        ("get", "/v1/sessions") => Example::Rows(path.to_owned(), "/sessions"),
+        ("get", "/v1/sessions/{id}" | "/v1/sessions/{id}/timeline" | "/v1/incidents/{id}/signals") => {
+            Example::Row(path.replace("{id}", &session.to_string()))
+        }
         ("get", "/v1/sla") => Example::Rows("/v1/sla?by=department".to_owned(), "/rows"),
         ("get", "/v1/backtests") => Example::Rows(path.to_owned(), "/backtests"),
         ("get", "/v1/backtests/{id}") => Example::Row(path.replace("{id}", backtest)),
@@ -170,7 +185,7 @@ async fn no_route_shows_a_tenant_what_is_anothers() {
             }
         }
     }
-    assert!(tried >= 14, "{tried}");
+    assert!(tried >= 19, "{tried}");
     a_stranger_changes_nothing(&known).await;
 }
 

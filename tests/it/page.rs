@@ -1,14 +1,13 @@
 //! The page at `/`, looked at in a browser.
 
 use jiff::{SignedDuration, Timestamp};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::message::{Message, OwnedMessage};
 use serde_json::{Value, json};
-use tidewatch::codec;
-use tidewatch::event::derived::{Evidence, Incident, RecordReference, RowMeta, Severity};
-use tidewatch::event::id;
-use uuid::Uuid;
+use tidewatch::event::derived::{Evidence, Incident, RecordReference, Severity};
+use tidewatch::event::interactions::{Body, Interaction, Request, Scroll};
 
 use crate::browser::Tab;
+use crate::sessions::{self, now};
 use crate::system::{KEY, Process, READ_KEY, System};
 
 fn seconds_from_now(seconds: i64) -> String {
@@ -130,8 +129,8 @@ async fn all_is_reached_by_keyboard_alone() {
     let Some(mut tab) = Tab::new().await else { return };
     let system = System::new("").await;
     let all = system.start_ready("all", &[]).await;
-    let issue = report(&all, "Broken bench", -1).await;
     report(&all, "Dark lamp", -2).await;
+    let issue = report(&all, "Broken bench", -1).await;
     system.caught_up().await;
     tab.open(&all.url).await;
     tab.until(&format!("{FOCUS}.id === 'key'")).await;
@@ -154,8 +153,9 @@ async fn all_is_reached_by_keyboard_alone() {
     tab.until("document.querySelector('#levels .empty').checkVisibility()").await;
     tab.until("document.querySelector('#levels summary').checkVisibility()").await;
     let mut stops = Vec::new();
-    let wanted = ["skip", "forget", "SUMMARY", "pause", "Overdue: Broken bench", "Overdue: Dark lamp"];
-    while stops.last().map(String::as_str) != Some(wanted[5]) && stops.len() < 20 {
+    let wanted =
+        ["skip", "forget", "SUMMARY", "family", "pause", "Overdue: Broken bench", "Overdue: Dark lamp"];
+    while stops.last().map(String::as_str) != wanted.last().copied() && stops.len() < 20 {
         tab.press("Tab").await;
         let outline = tab.evaluate(&format!("getComputedStyle({FOCUS}).outline")).await;
         assert!(!outline.as_str().unwrap().contains("none"), "{stops:?}: {outline}");
@@ -217,6 +217,7 @@ async fn i6_pieces_and_order_make_no_difference_to_what_the_page_knows() {
     assert_eq!(tab.evaluate(LEARNED_IN_ALL_ORDERS).await, json!(["a:ended b:new"]));
     assert_eq!(tab.evaluate(DOUBTED).await, json!([["old"], ["heard", "new"]]));
     assert_eq!(tab.evaluate(BOUNDED).await, json!([200, "999", "800"]));
+    assert_eq!(tab.evaluate(COUNTED_IN_ALL_ORDERS).await, json!(["4 of 3"]));
     assert_eq!(tab.problems(), [] as [&str; 0]);
 }
 
@@ -239,7 +240,7 @@ const PARSED_IN_PIECES: &str = r#"import('/page/events.js').then(({ Parser }) =>
 /// All orders of what is told of two incidents: the distinct outcomes.
 const LEARNED_IN_ALL_ORDERS: &str = r#"import('/page/incidents.js').then(({ Incidents }) => {
     const incident = (id, version, title) =>
-        (incidents) => incidents.take({ id, version, title, started_at: '2026-01-01T00:00:00Z' });
+        (incidents) => incidents.take({ id, version, title, first_arrival: '2026-01-01T00:00:00Z' });
     const told = [
         incident('a', '9007199254740993', 'ended'),
         incident('a', '9007199254740992', 'begun'),
@@ -262,7 +263,7 @@ const LEARNED_IN_ALL_ORDERS: &str = r#"import('/page/incidents.js').then(({ Inci
 /// What is doubted after what may have been missed, and what of it is known.
 const DOUBTED: &str = r#"import('/page/incidents.js').then(({ Incidents }) => {
     const incidents = new Incidents();
-    const take = (id) => incidents.take({ id, version: '1', started_at: '2026-01-01T00:00:00Z' });
+    const take = (id) => incidents.take({ id, version: '1', first_arrival: '2026-01-01T00:00:00Z' });
     take('old');
     take('heard');
     incidents.doubt();
@@ -277,48 +278,56 @@ const DOUBTED: &str = r#"import('/page/incidents.js').then(({ Incidents }) => {
 const BOUNDED: &str = r#"import('/page/incidents.js').then(({ Incidents }) => {
     const incidents = new Incidents();
     for (let day = 0; day < 1000; day += 1) {
-        incidents.take({ id: String(day), version: '1', started_at: new Date(day * 86400000).toISOString() });
+        incidents.take({ id: String(day), version: '1', first_arrival: new Date(day * 86400000).toISOString() });
     }
     incidents.trim();
     const rows = incidents.newest().map(({ id }) => id);
     return [rows.length, rows[0], rows.at(-1)];
 })"#;
 
-/// Puts an incident of a rule that nobody knows on its topic, as an operator would.
-fn emit(system: &System, number: u64, severity: Severity, title: &str) {
-    let producer: BaseProducer = system.log.producer().create().unwrap();
-    let now = Timestamp::now().as_millisecond();
-    let reference =
-        RecordReference { topic: "civic".into(), partition: 0, offset: 999_999, event_id: "none".into() };
-    let row = Incident {
-        meta: RowMeta {
-            id: Uuid::from_u128(number.into()),
-            version: id::version(0, 5, 0),
-            retracted: false,
-            is_final: false,
-            merged_into: None,
-            tenant: "boston".into(),
-            key: "boston/session-1".into(),
-            operator: "frustration".into(),
-            operator_version: 1,
-            settings_version: 0,
-            first_arrival: now,
-            evidence: Evidence { count: 1, first: vec![reference], last: Vec::new() },
-        },
-        family: "interactions".into(),
-        rule: "rage_click".into(),
-        severity,
-        subject: "session-1".into(),
-        title: title.into(),
-        started_at: now - 1_000 * i64::try_from(number).unwrap(),
-        ended_at: number.is_multiple_of(2).then_some(now),
-        attributes: [("route".into(), "/checkout/a-very-long-route-that-has-no-spaces-to-break-at".into())]
-            .into(),
-    };
-    let value = codec::newest("incidents").unwrap().encode(&row).unwrap();
-    let topic = system.log.name("incidents");
-    producer.send(BaseRecord::<[u8], [u8]>::to(&topic).key(b"boston/session-1").payload(&value)).unwrap();
-    producer.flush(std::time::Duration::from_secs(30)).unwrap();
+/// A list of the newest two of four, 5 and 4, and what the stream tells before it and after it, in all orders: the distinct
+/// outcomes, as what is known and how many there are.
+const COUNTED_IN_ALL_ORDERS: &str = r#"import('/page/incidents.js').then(({ Incidents }) => {
+    const version = (number, version) =>
+        ({ id: String(number), version: String(version), first_arrival: `2026-01-0${number}T00:00:00Z` });
+    // What is told of one incident comes in the order of its versions; 2 and 3 are none of the list's.
+    const told = [
+        (incidents) => [incidents.take(version(6, 1)), incidents.retract(version(6, 2))],
+        (incidents) => [incidents.retract(version(5, 2))],
+        (incidents) => [incidents.take(version(4, 2))],
+        (incidents) => [incidents.take(version(2, 2)), incidents.retract(version(2, 3)), incidents.take(version(2, 4))],
+    ];
+    const list = { incidents: [version(5, 1), version(4, 1)], next_cursor: 'x', total: 4 };
+    const orders = (rest) => rest.length === 0 ? [[]]
+        : rest.flatMap((first, index) => orders(rest.toSpliced(index, 1)).map((order) => [first, ...order]));
+    const outcomes = new Set();
+    for (const order of orders(told)) {
+        for (let before = 0; before <= order.length; before += 1) {
+            const incidents = new Incidents();
+            for (const tell of order.slice(0, before)) tell(incidents);
+            incidents.list(list);
+            for (const tell of order.slice(before)) tell(incidents);
+            const ids = incidents.newest().map(({ id }) => id);
+            outcomes.add(`${ids} of ${incidents.total}`);
+        }
+    }
+    return [...outcomes];
+})"#;
+
+/// An incident of the family interactions, as an operator would emit it.
+fn incident_of(number: u32, severity: Severity, title: &str) -> Incident {
+    let started_at = now() - 1_000 * i64::from(number);
+    let mut row = sessions::incident(
+        sessions::meta("boston", "session-1", number.into(), 5),
+        "session-1",
+        "dead_click,rage_click",
+        started_at,
+    );
+    (row.severity, row.title) = (severity, title.into());
+    row.ended_at = number.is_multiple_of(2).then_some(started_at + 900);
+    row.attributes
+        .insert("route".into(), "/checkout/a-very-long-route-that-has-no-spaces-to-break-at".into());
+    row
 }
 
 /// Texts that can't be told well enough from their ground (WCAG 2.2, AA: 4.5 : 1), and how many were looked at.
@@ -363,6 +372,8 @@ async fn all_can_be_read_in_both_schemes_and_widths() {
     let all = system.start_ready("all", &[]).await;
     let issue = report(&all, "Broken bench", -1).await;
     resolve(&all, &issue, 0).await;
+    // What the node has seen before the stream begins, the list has to hold.
+    system.caught_up().await;
     tab.open(&all.url).await;
     tab.until("document.querySelector('#door').checkVisibility()").await;
     for (width, scheme) in [(1280, "light"), (390, "dark")] {
@@ -374,7 +385,7 @@ async fn all_can_be_read_in_both_schemes_and_widths() {
     tab.until(&format!("{CONNECTION} === 'Live'")).await;
     for (number, severity) in (1..).zip([Severity::Low, Severity::Medium, Severity::High, Severity::Critical])
     {
-        emit(&system, number, severity, title);
+        sessions::emit_incidents(&system, [incident_of(number, severity, title)]);
     }
     tab.until("document.querySelectorAll('#incident-list > li').length === 5").await;
     tab.until("document.querySelector('#levels tbody tr')").await;
@@ -409,4 +420,130 @@ async fn readable(tab: &mut Tab, name: &str, width: u32, scheme: &str, texts: u6
     assert_eq!(found["faint"], json!([]), "{name} {width} {scheme}");
     let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert_eq!(tab.evaluate(overflow).await, 0, "{name} {width} {scheme}: it is as wide as the window");
+}
+
+/// Pages of a timeline on the page are this long.
+const EVENTS: usize = 100;
+
+/// An incident of a session: found by its family, opened without a mouse, with its signals among the events around it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_of_a_session_is_shown_with_what_happened_around_it() {
+    let Some(mut tab) = Tab::new().await else { return };
+    let system = System::new("").await;
+    let _sink = system.start_ready("sink", &[]).await;
+    let serve = system.start_ready("serve", &[]).await;
+    let at = now() - 60_000;
+    let named = |number| sessions::meta("boston", "s-1", number, 5);
+    let request = Request { method: "POST".into(), route: "/api/pay".into(), status: 500, duration_ms: 90 };
+    let mut events: Vec<Interaction> =
+        (0..3).map(|click| sessions::click("boston", "s-1", click, at + 300 * click)).collect();
+    events.push(sessions::event("boston", "s-1", "", Some(3), at + 700, Body::Request(request)));
+    events.extend((4..).take(EVENTS).map(|seq| {
+        let scroll = Scroll { x: 0, y: 10 * seq };
+        sessions::event(
+            "boston",
+            "s-1",
+            "",
+            Some(seq.into()),
+            at + 1_000 + 100 * i64::from(seq),
+            Body::Scroll(scroll),
+        )
+    }));
+    let count = events.len();
+    let mut session = sessions::session(named(1), "s-1", at, at + 60_000);
+    let mut incident = sessions::incident(named(2), "s-1", "error_click,rage_click", at);
+    session.meta.first_arrival = at;
+    sessions::emit_events(&system, events);
+    let records = system.read_committed("interactions");
+    let (partition, records) = records.into_iter().find(|(_, records)| !records.is_empty()).unwrap();
+    let reference = |record: &OwnedMessage| RecordReference {
+        topic: "interactions".into(),
+        partition,
+        offset: record.offset(),
+        event_id: "".into(),
+    };
+    incident.meta.evidence =
+        Evidence { count: 3, first: records[..3].iter().map(reference).collect(), last: Vec::new() };
+    let mut overdue = sessions::incident(sessions::meta("boston", "x", 3, 5), "x", "x", at);
+    (overdue.family, overdue.rule, overdue.title) =
+        ("civic".into(), "sla_breach".into(), "Overdue: Bench".into());
+    overdue.attributes = [("area".into(), "Roslindale".into())].into();
+    sessions::emit_sessions(&system, [session]);
+    sessions::emit_signals(
+        &system,
+        [
+            sessions::signal(named(11), "s-1", "rage_click", at, Some(2)),
+            sessions::signal(named(12), "s-1", "error_click", at + 600, Some(2)),
+            sessions::signal(named(13), "s-1", "dead_click", at + 300, None),
+        ],
+    );
+    sessions::emit_incidents(&system, [incident, overdue]);
+    system.stored().await;
+
+    tab.open(&format!("{}/#key={READ_KEY}", serve.url)).await;
+    let (frustration, overdue) = (row("Frustration of s-1"), row("Overdue: Bench"));
+    tab.until(&frustration).await;
+    tab.until(&overdue).await;
+    let traits = |row: &str| format!("{row}.querySelector('.traits').textContent");
+    assert_eq!(
+        text(&mut tab, &traits(&frustration)).await,
+        "error click, rage click · route /checkout · score 72"
+    );
+    assert_eq!(text(&mut tab, &traits(&overdue)).await, "sla breach · area Roslindale");
+    tab.until("document.querySelector('#incidents [data-count]').textContent === '2, 0 open'").await;
+
+    // One family, in the list and in what comes.
+    tab.evaluate("document.querySelector('#family').focus()").await;
+    tab.evaluate(
+        "(() => { const family = document.querySelector('#family'); family.value = 'interactions'; \
+         family.dispatchEvent(new Event('change')); })()",
+    )
+    .await;
+    tab.until(&format!("{CONNECTION} === 'Live' && {frustration} && !{overdue}")).await;
+    let mut stranger = sessions::incident(sessions::meta("boston", "x", 4, 5), "x", "x", at);
+    stranger.family = "civic".into();
+    stranger.title = "Overdue: Lamp".into();
+    sessions::emit_incidents(
+        &system,
+        [stranger, sessions::incident(sessions::meta("boston", "x", 5, 5), "x", "quick_back", at)],
+    );
+    tab.until(&row("Frustration of x")).await;
+    assert_eq!(tab.evaluate(&format!("!{}", row("Overdue: Lamp"))).await, true);
+    assert_eq!(tab.evaluate(&format!("{FOCUS}.id")).await, "family", "who chooses stays there");
+    tab.until("document.querySelector('#incidents [data-count]').textContent === '2, 0 open'").await;
+
+    // Opened by a key; the rest of the session by another.
+    tab.evaluate(&format!("{frustration}.querySelector('button').focus()")).await;
+    tab.press("Enter").await;
+    let timeline = format!("{frustration}.querySelectorAll('.timeline:not(.signals) > li')");
+    tab.until(&format!("{timeline}.length === {}", EVENTS + 3)).await;
+    let lines = "(list) => [...list].map((item) => item.innerText.split(/\\s+/).join(' '))";
+    let shown = tab.evaluate(&format!("({lines})({timeline}).slice(0, 8)")).await;
+    let expected = json!([
+        "+0.000 s rage click button.pay 3 events",
+        "+0.000 s click button.pay evidence",
+        "+0.300 s dead click button.pay 3 events · not of this incident",
+        "+0.300 s click button.pay evidence",
+        "+0.600 s error click button.pay 3 events",
+        "+0.600 s click button.pay evidence",
+        "+0.700 s request POST /api/pay 500 in 90 ms",
+        "+1.400 s scroll to 0, 40",
+    ]);
+    assert_eq!(shown, expected);
+    let signals = format!("{frustration}.querySelectorAll('.signals > li')");
+    assert_eq!(tab.evaluate(&format!("({lines})({signals}).length")).await, 2);
+    tab.evaluate(&format!("{frustration}.querySelector('.detail button').focus()")).await;
+    tab.press("Enter").await;
+    tab.until(&format!("{timeline}.length === {}", count + 3)).await;
+    tab.until(&format!("{FOCUS} === {frustration}.querySelector('.timeline:not(.signals)')")).await;
+    // Whether there is evidence of what nobody has folded is not its matter.
+    let problems: Vec<_> = tab.problems().iter().filter(|problem| !problem.contains("/evidence")).collect();
+    assert_eq!(problems, [] as [&str; 0]);
+    tab.until("!document.querySelector('.fresh')").await;
+    for width in [1280, 390] {
+        for scheme in ["light", "dark"] {
+            readable(&mut tab, "timeline", width, scheme, 100).await;
+        }
+    }
+    assert_eq!(strangers(&tab, &serve.url), Vec::<&String>::new());
 }

@@ -1,7 +1,9 @@
-// An opened incident: what it says, and why: its versions and the records behind it, read back from the log.
+// An opened incident: what it says, what happened around it, and why: its versions and the records behind it, read back from
+// the log.
 
 import { ask } from "./api.js";
 import { element, number, time } from "./dom.js";
+import { showTimeline } from "./timeline.js";
 
 /** What the row says already, or what only the evidence can say better. */
 const LEFT_OUT = new Set(["attributes", "title", "evidence_first", "evidence_last", "as_of", "stale"]);
@@ -9,19 +11,21 @@ const LEFT_OUT = new Set(["attributes", "title", "evidence_first", "evidence_las
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 
 /** Loads an incident and its evidence, and shows them in `place`; `take` gets the incident, which may be a newer version. */
-export async function showDetail(place, id, { key, signal, take }) {
+export async function showDetail(place, shown, { key, signal, take }) {
   place.setAttribute("aria-busy", "true");
   if (!place.hasChildNodes()) place.append(element("p", { class: "hint" }, "Reading the log …"));
-  const path = `v1/incidents/${encodeURIComponent(id)}`;
-  const [incident, evidence] = await Promise.all([
+  const path = `v1/incidents/${encodeURIComponent(shown.id)}`;
+  const isOfSession = shown.family === "interactions";
+  const parts = await Promise.all([
     attempt(ask(path, { key, signal }), (answer) => {
       take(answer);
       return [...staleness(answer), facts(answer)];
     }),
+    isOfSession ? attempt(showTimeline(shown, { key, signal }), (elements) => elements) : [],
     attempt(ask(`${path}/evidence`, { key, signal }), (answer) => [...history(answer), ...records(answer)]),
   ]);
   if (signal.aborted) return;
-  place.replaceChildren(...incident, ...evidence);
+  place.replaceChildren(...parts.flat());
   place.removeAttribute("aria-busy");
 }
 

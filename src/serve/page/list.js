@@ -65,8 +65,7 @@ export class List {
     row.item.dataset.open = incident.ended_at === null;
     row.severity.textContent = incident.severity;
     row.title.textContent = incident.title;
-    const attributes = Object.entries(incident.attributes).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`);
-    row.traits.textContent = [incident.rule.replaceAll("_", " "), ...attributes].join(" · ");
+    row.traits.textContent = traits(incident);
     row.when.replaceChildren(time(incident.started_at));
     fillState(row.state, incident);
     if (!row.detail.hidden) this.#load(row);
@@ -83,7 +82,7 @@ export class List {
     row.loading?.abort();
     row.loading = new AbortController();
     const signal = AbortSignal.any([this.#signal, row.loading.signal]);
-    showDetail(row.detail, row.incident.id, { key: this.#key, signal, take: this.#take });
+    showDetail(row.detail, row.incident, { key: this.#key, signal, take: this.#take });
   }
 
   #remove(id) {
@@ -97,6 +96,17 @@ export class List {
     item.remove();
     this.#rows.delete(id);
   }
+}
+
+/** Attributes that say nothing in a row: the rules are said as such, and a session's name is only a name. */
+const UNSAID = new Set(["rules", "session"]);
+
+/** Which rules found it, where, and what else is particular to it. */
+function traits({ rule, attributes }) {
+  const words = (text) => text.replaceAll("_", " ");
+  const rules = (attributes.rules ?? rule).split(",").map(words).join(", ");
+  const others = Object.entries(attributes).filter(([name]) => !UNSAID.has(name));
+  return [rules, ...others.map(([name, value]) => `${words(name)} ${value}`)].join(" · ");
 }
 
 function fillState(state, { started_at, ended_at }) {

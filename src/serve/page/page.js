@@ -50,6 +50,8 @@ function enter(key) {
 
 /** Follows the incidents and the levels under a key. */
 function watch(key, signal) {
+  const family = byId("family").value;
+  const query = (parameters) => new URLSearchParams({ ...(family && { family }), ...parameters });
   const incidents = new Incidents();
   const refused = (error) => {
     if (!signal.aborted) close(error.message);
@@ -60,9 +62,9 @@ function watch(key, signal) {
   /** Loads the list, after which nothing is left that may have been missed. */
   const load = async () => {
     try {
-      const page = await ask("v1/incidents?limit=100", { key, signal });
-      for (const incident of page.incidents) incidents.take(incident);
-      await settle(incidents, page, { key, signal });
+      const page = await ask(`v1/incidents?${query({ limit: 100 })}`, { key, signal });
+      incidents.list(page);
+      await settle(incidents, { key, signal });
       view.loaded(page);
     } catch (error) {
       if (signal.aborted) return;
@@ -80,7 +82,7 @@ function watch(key, signal) {
     signal,
     connect: (lastEventId, signal) => {
       const headers = { Accept: "text/event-stream", ...(lastEventId && { "Last-Event-ID": lastEventId }) };
-      return open("v1/incidents/stream", { key, signal, headers });
+      return open(`v1/incidents/stream?${query({})}`, { key, signal, headers });
     },
     onOpen: (isResumed) => {
       connection("live", "Live");
@@ -102,11 +104,9 @@ function watch(key, signal) {
 }
 
 /** After a reset: what the new list does not have, though it should, is asked for one by one. */
-async function settle(incidents, { incidents: listed, next_cursor }, options) {
-  const listedSince = next_cursor === null ? -Infinity : Date.parse(listed.at(-1).started_at);
-  for (const { id, started_at } of incidents.doubtful()) {
-    if (Date.parse(started_at) < listedSince) incidents.forget(id);
-    else await ask(`v1/incidents/${encodeURIComponent(id)}`, options).then(
+async function settle(incidents, options) {
+  for (const { id } of incidents.doubtful()) {
+    await ask(`v1/incidents/${encodeURIComponent(id)}`, options).then(
       (incident) => incidents.take(incident),
       (error) => {
         if (error.status !== 404) throw error;
@@ -133,6 +133,7 @@ byId("key-form").addEventListener("submit", (event) => {
   enter(byId("key").value.trim());
 });
 byId("forget").addEventListener("click", () => close(null));
+byId("family").addEventListener("change", () => enter(sessionStorage.getItem(STORED)));
 addEventListener("hashchange", () => {
   const key = keyOfAddress();
   if (key !== null) enter(key);

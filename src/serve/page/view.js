@@ -16,7 +16,6 @@ const find = (selector) => section.querySelector(selector);
 export class View {
   #incidents;
   #list;
-  #total = null;
   #fresh = new Set();
   #news = [];
   #drawing = null;
@@ -51,11 +50,12 @@ export class View {
   /** Takes in a retraction. */
   retract(retraction) {
     if (this.#incidents.retract(retraction)) this.#tell("retracted", null);
+    // One that is not shown is counted.
+    else this.#change();
   }
 
   /** A page of the list has been taken in. */
-  loaded({ total, stale }) {
-    this.#total = total;
+  loaded({ stale }) {
     say(find(".problem"), null);
     say(find(".stale"), stale ? "This may be out of date: a part behind the server does not answer." : null);
     if (!this.#isPaused) this.#draw();
@@ -72,9 +72,12 @@ export class View {
     if (this.#isPaused) {
       this.#waiting += 1;
       this.#showPause();
-    } else {
-      this.#drawing ??= setTimeout(() => this.#draw(), GATHER);
     }
+    this.#change();
+  }
+
+  #change() {
+    if (!this.#isPaused) this.#drawing ??= setTimeout(() => this.#draw(), GATHER);
   }
 
   #pause() {
@@ -96,10 +99,10 @@ export class View {
     const rows = this.#incidents.newest();
     this.#list.show(rows, this.#fresh);
     this.#fresh.clear();
-    const isLoaded = this.#total !== null;
-    find(".empty").hidden = !isLoaded || rows.length > 0;
+    const { total } = this.#incidents;
+    find(".empty").hidden = total === null || rows.length > 0;
     const open = rows.filter(({ ended_at }) => ended_at === null).length;
-    const shown = this.#total > rows.length ? `Newest ${number(rows.length)} of ${number(this.#total)}` : number(rows.length);
+    const shown = total > rows.length ? `Newest ${number(rows.length)} of ${number(total)}` : number(rows.length);
     say(find("[data-count]"), rows.length > 0 ? `${shown}, ${number(open)} open` : null);
   }
 
