@@ -36,7 +36,7 @@ use crate::codec::{self, CodecError, PinnedSchema};
 use crate::config;
 use crate::event::{Event, Millis};
 use crate::http::ApiError;
-use crate::ingest::body::{self, Form, Items};
+use crate::ingest::body::{self, Form, Items, Shared};
 use crate::ingest::civic;
 use crate::ingest::gate::{Arrival, Item, Submission};
 use crate::settings::{self, CivicSettings, Document, FileError, Problem};
@@ -99,6 +99,15 @@ pub struct Options {
 enum FamilyName {
     /// Citizens' reports and the issues they open.
     Civic,
+}
+
+impl FamilyName {
+    /// What a line may be.
+    fn form(self) -> Form {
+        match self {
+            Self::Civic => Form::OneOrBatch,
+        }
+    }
 }
 
 /// When a record is appended.
@@ -282,11 +291,13 @@ where
                 return Ok(());
             }
         };
-        match body::items(rest.as_deref().unwrap_or(text), Form::OneOrBatch) {
-            Ok(Items::One(json)) => self.item(number, arrival, "", json, &|| format!("line-{number}")),
-            Ok(Items::Batch(items)) => items.into_iter().enumerate().try_for_each(|(index, json)| {
+        match body::items(rest.as_deref().unwrap_or(text), self.options.family.form()) {
+            Ok(Items::One(json)) => {
+                self.item(number, arrival, ("", Shared::default()), json, &|| format!("line-{number}"))
+            }
+            Ok(Items::Batch(items, shared)) => items.into_iter().enumerate().try_for_each(|(index, json)| {
                 let id = || format!("line-{number}.{index}");
-                self.item(number, arrival, &format!("events[{index}]"), json, &id)
+                self.item(number, arrival, (&format!("events[{index}]"), shared), json, &id)
             }),
             Err(error) => {
                 self.refuse(number, &error);
@@ -315,11 +326,11 @@ where
         &mut self,
         number: u64,
         arrival: Arrival,
-        path: &str,
+        (path, shared): (&str, Shared<'_>),
         json: &RawValue,
         new_id: &dyn Fn() -> String,
     ) -> Result<(), TrialError> {
-        let item = Item { tenant: &self.options.tenant, arrival, new_id, path, json };
+        let item = Item { tenant: &self.options.tenant, arrival, new_id, path, json, shared };
         let Submission { event, key, route, receipt } = match (self.read)(&item) {
             Ok(submission) => submission,
             Err(error) => {

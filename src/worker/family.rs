@@ -7,7 +7,7 @@ use rdkafka::message::Message;
 use super::marks;
 use crate::codec::{self, CodecError};
 use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, Session, Signal, SlaMetric};
-use crate::log::Log;
+use crate::log::{Log, first_append};
 use crate::operators::sla::Sla;
 use crate::settings::{self, Book, CivicSettings, History, SettingsError};
 use crate::stream::{FamilySettings, Operator, Payload, Record, Task};
@@ -69,7 +69,7 @@ impl<O: Operator> Family<O> {
         };
         Ok(Record {
             offset: message.offset(),
-            append_time: message.timestamp().to_millis().unwrap_or(i64::MIN),
+            append_time: first_append::append_time(message),
             raw_key: message.key(),
             raw_value: message.payload(),
             payload,
