@@ -45,7 +45,7 @@ static RULES: [Rule; 16] = [
         r"\beyJ[\w-]{8,}(?:\.[\w-]+){0,2}|\b[spr]k_(?:live|test)_\w{8,}|\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}|\bxox[abeprs]-[\w-]{8,}|\bA(?:KIA|SIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}|\bglpat-[\w-]{16,}|\bnpm_\w{16,}|\bsk-[\w-]{16,}",
         |_, _| put("TOKEN"),
     ),
-    everywhere(r"(?i)[\p{L}\p{N}._%+'-]+(?:@|%40)\p{L}[\p{L}\p{N}-]*(?:\.[\p{L}\p{N}-]+)*", |_, _| put("EMAIL")),
+    everywhere(r"(?i)[\p{L}\p{N}_][\p{L}\p{N}._%+'-]*(?:@|%40)\p{L}[\p{L}\p{N}-]*(?:\.[\p{L}\p{N}-]+)*", |_, _| put("EMAIL")),
     // A handle, but not the scope of a package: `@john`, `@angular/core`.
     rule(r#"(?P<keep>^|[\s("'\[,;:=])@[A-Za-z_][\w.-]+(?P<slash>/?)"#, |_, found| {
         found["slash"].is_empty().then(|| keep(found, "USER")).flatten()
@@ -86,12 +86,9 @@ static RULES: [Rule; 16] = [
 
 /// What is random is a secret; in names tools generate shorter ones of the kind. It stands before the numbers, which it may
 /// hold.
-static SECRET: Rule = rule(r"[\w-]{16,}", secret);
-static SECRET_IN_NAME: Rule = rule(r"[\w-]{32,}", secret);
-
-fn secret(_: &str, found: &Captures<'_>) -> Option<String> {
-    is_token(&found[0]).then(|| put("TOKEN")).flatten()
-}
+static SECRET: Rule = rule(r"[\w-]{16,}", |_, found| is_token(&found[0]).then(|| put("TOKEN")).flatten());
+static SECRET_IN_NAME: Rule =
+    rule(r"[A-Za-z0-9]{20,}", |_, found| is_random(&found[0]).then(|| put("TOKEN")).flatten());
 
 /// Cards, phones, social security: with separators or without.
 static NUMBER: Rule = rule(r"\+?\(?\d(?:[ .()/-]{0,2}\d){6,}", |_, found| {
@@ -273,7 +270,7 @@ mod tests {
         for (given, expected) in [
             ("#row-4571234567890111", "#row-[REDACTED_NUMBER]"),
             ("#john@example.org", "#[REDACTED_EMAIL]"),
-            ("#t-9f8e7d6c5b4a39281706f5e4d3c2b1a0", "#[REDACTED_TOKEN]"),
+            ("#t-9f8e7d6c5b4a39281706f5e4d3c2b1a0", "#t-[REDACTED_TOKEN]"),
         ] {
             assert_eq!(name(given), expected);
         }

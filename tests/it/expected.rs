@@ -129,7 +129,7 @@ pub fn current(rows: &[Row]) -> (BTreeMap<String, Incident>, BTreeMap<String, Sl
         match row.clone() {
             Row::Incident(incident) => drop(incidents.insert(incident.meta.id.to_string(), incident)),
             Row::SlaMetric(metric) => drop(metrics.insert(metric.meta.id.to_string(), metric)),
-            Row::DeadLetter(_) | Row::LateEvent(_) => {}
+            Row::Signal(_) | Row::Session(_) | Row::DeadLetter(_) | Row::LateEvent(_) => {}
         }
     }
     incidents.retain(|_, incident| !incident.meta.retracted);

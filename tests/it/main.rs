@@ -12,6 +12,7 @@ mod demo;
 mod expected;
 mod explain;
 mod input;
+mod interactions;
 mod letters;
 mod live;
 mod load;

@@ -56,6 +56,7 @@ macro_rules! object {
         }
 
         impl $name {
+            #[allow(dead_code, reason = "a batch's context has none of its own to give")]
             fn take_context(&mut self) -> Context {
                 Context {
                     session_id: self.session_id.take(),
@@ -90,6 +91,7 @@ macro_rules! event {
             $name {
                 #[serde(rename = "type")]
                 #[schema(inline)]
+                #[allow(dead_code, reason = "it is read where events of several types have the same fields")]
                 kind: $kind,
                 /// The event's own id, unique within its session: it makes a repeat harmless, as `seq` does.
                 #[schema(min_length = 1, max_length = 128)]

@@ -14,8 +14,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::extract::{FromRef, Request, State};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -114,7 +113,7 @@ pub struct Receipt {
 }
 
 /// An interaction, or a batch of them.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it describes what is read in two steps")]
 enum Interactions {
@@ -123,7 +122,7 @@ enum Interactions {
 }
 
 /// Several events.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it describes what is read in two steps")]
 struct InteractionBatch {
@@ -146,6 +145,7 @@ enum InteractionsAnswer {
 }
 
 /// An event, or one of a batch, in a trial: as over HTTP, but hashed with a salt that everybody knows, and by the default rules.
+#[allow(dead_code, reason = "trials take the family with its operators")]
 pub fn of_any_route(item: &Item<'_>) -> Result<Submission<Interaction, Receipt>, ApiError> {
     read(item, &IN_TRIALS)
 }

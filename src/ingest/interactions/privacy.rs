@@ -280,7 +280,7 @@ fn form(form: CompactString) -> Checked<CompactString> {
     if form.is_empty() {
         return Err(Refusal::new("form", "missing or blank"));
     }
-    Ok(selector::clean(form).into())
+    Ok(sanitise::text(&selector::clean(form)).into())
 }
 
 /// A code or the name of a class: one word.

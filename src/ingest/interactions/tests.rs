@@ -1,6 +1,7 @@
 //! From JSON to the log's event, and what no error repeats.
 
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
