@@ -122,7 +122,8 @@ pub struct IngestConfig {
 }
 
 /// The default of [`IngestConfig::query_allow`].
-pub const QUERY_ALLOW: &str = "page,tab,sort,order,view,lang,locale,utm_source,utm_medium,utm_campaign,utm_content,utm_term";
+pub const QUERY_ALLOW: &str =
+    "page,tab,sort,order,view,lang,locale,utm_source,utm_medium,utm_campaign,utm_content,utm_term";
 
 fn query_allow() -> String {
     QUERY_ALLOW.to_owned()

@@ -135,7 +135,9 @@ pub fn parse_unrepeated<'a, T: Deserialize<'a>>(json: &'a RawValue, path: &str) 
             return ApiError::invalid(at(&place, field), "it is there twice");
         }
         let reason = match (is_unknown, expected) {
-            (true, Some(fields)) => format!("a field is unknown; the known ones are {}", fields.trim_start_matches("one of ")),
+            (true, Some(fields)) => {
+                format!("a field is unknown; the known ones are {}", fields.trim_start_matches("one of "))
+            }
             (true, None) => "a field is unknown; there are none here".to_owned(),
             (false, Some(expected)) => format!("expected {expected}"),
             (false, None) => "this value is not allowed".to_owned(),
@@ -208,7 +210,11 @@ mod tests {
             (r#"{"events":[],"x":1}"#, OneOrBatch, "422 x unknown field `x`, expected `events`"),
             (r#"{"events":[],"events":[]}"#, OneOrBatch, "422 body duplicate field `events`"),
             (r#"{"events":[1],"sent_at":7,"context":{}}"#, OneOrBatchSharing, "batch of 1"),
-            (r#"{"events":[1],"context":{}}"#, OneOrBatch, "422 context unknown field `context`, expected `events`"),
+            (
+                r#"{"events":[1],"context":{}}"#,
+                OneOrBatch,
+                "422 context unknown field `context`, expected `events`",
+            ),
             (
                 r#"{"events":[],"hunter2":1}"#,
                 OneOrBatchSharing,

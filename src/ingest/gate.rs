@@ -135,7 +135,8 @@ impl Gate {
             let JsonBytes(bytes) = JsonBytes::from_request(Request::from_parts(parts, body), &()).await?;
             let arrival = Arrival::At(Timestamp::now().as_millisecond());
             let read = |path: &str, json: &RawValue, shared: Shared<'_>| {
-                let item = Item { tenant: tenant.as_str(), arrival, new_id: &fields::new_id, path, json, shared };
+                let item =
+                    Item { tenant: tenant.as_str(), arrival, new_id: &fields::new_id, path, json, shared };
                 let Submission { event, key, route, receipt } = read(&item)?;
                 let value = self.schema.encode(&event).map_err(ApiError::internal)?;
                 Ok((Record { key, route, value }, receipt))

@@ -45,7 +45,10 @@ static RULES: [Rule; 16] = [
         r"\beyJ[\w-]{8,}(?:\.[\w-]+){0,2}|\b[spr]k_(?:live|test)_\w{8,}|\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}|\bxox[abeprs]-[\w-]{8,}|\bA(?:KIA|SIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}|\bglpat-[\w-]{16,}|\bnpm_\w{16,}|\bsk-[\w-]{16,}",
         |_, _| put("TOKEN"),
     ),
-    everywhere(r"(?i)[\p{L}\p{N}_][\p{L}\p{N}._%+'-]*(?:@|%40)\p{L}[\p{L}\p{N}-]*(?:\.[\p{L}\p{N}-]+)*", |_, _| put("EMAIL")),
+    everywhere(
+        r"(?i)[\p{L}\p{N}_][\p{L}\p{N}._%+'-]*(?:@|%40)\p{L}[\p{L}\p{N}-]*(?:\.[\p{L}\p{N}-]+)*",
+        |_, _| put("EMAIL"),
+    ),
     // A handle, but not the scope of a package: `@john`, `@angular/core`.
     rule(r#"(?P<keep>^|[\s("'\[,;:=])@[A-Za-z_][\w.-]+(?P<slash>/?)"#, |_, found| {
         found["slash"].is_empty().then(|| keep(found, "USER")).flatten()
@@ -101,9 +104,8 @@ struct Rules {
 }
 
 static IN_TEXTS: LazyLock<Rules> = LazyLock::new(|| Rules::new(RULES.iter().chain([&SECRET, &NUMBER])));
-static IN_NAMES: LazyLock<Rules> = LazyLock::new(|| {
-    Rules::new(RULES.iter().filter(|rule| rule.in_names).chain([&SECRET_IN_NAME, &NUMBER]))
-});
+static IN_NAMES: LazyLock<Rules> =
+    LazyLock::new(|| Rules::new(RULES.iter().filter(|rule| rule.in_names).chain([&SECRET_IN_NAME, &NUMBER])));
 
 impl Rules {
     /// The patterns are part of the program: a fault in one is a fault of the build, and every test here shows it.
@@ -158,9 +160,7 @@ fn is_random(part: &str) -> bool {
     let pairs = || part.as_bytes().windows(2);
     let mixed = pairs().filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count();
     let raised = pairs().filter(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase()).count();
-    let is_hex = part.len() >= TOKEN
-        && mixed > 0
-        && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex = part.len() >= TOKEN && mixed > 0 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     mixed >= 3 || raised * 4 > part.len() || is_hex || (part.len() >= TOKEN && mixed >= 1 && raised >= 2)
 }
 
@@ -183,7 +183,8 @@ fn url(text: &str) -> String {
     if scheme.eq_ignore_ascii_case("file") {
         return "[REDACTED_PATH]".to_owned();
     }
-    let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("[REDACTED_USER]@", host));
+    let (user, host) =
+        authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("[REDACTED_USER]@", host));
     let path = if path.len() > 1 { "/[REDACTED_PATH]" } else { path };
     format!("{scheme}://{user}{host}{path}")
 }
@@ -213,7 +214,10 @@ mod tests {
             (r"open \\server\share\john.txt", "open [REDACTED_PATH]"),
             ("can't open /home/john/app.js", "can't open [REDACTED_PATH]"),
             ("PATH=$PATH:$HOME/collectd", "PATH=$PATH:[REDACTED_PATH]"),
-            ("GET https://ann:pw@shop.example/a/b?t=1 failed.", "GET https://[REDACTED_USER]@shop.example/[REDACTED_PATH] failed."),
+            (
+                "GET https://ann:pw@shop.example/a/b?t=1 failed.",
+                "GET https://[REDACTED_USER]@shop.example/[REDACTED_PATH] failed.",
+            ),
             ("from file:///home/john/x.html", "from [REDACTED_PATH]"),
             ("before 127.0.0.1 after", "before [REDACTED_IP] after"),
             ("at 10.0.0.1:8080.", "at [REDACTED_IP]."),

@@ -32,7 +32,8 @@ mod tests {
 
     #[test]
     fn i3_the_first_append_time_wins() {
-        let message = |timestamp, headers| OwnedMessage::new(None, None, "t".into(), timestamp, 0, 0, headers);
+        let message =
+            |timestamp, headers| OwnedMessage::new(None, None, "t".into(), timestamp, 0, 0, headers);
         let text = |text: &str| OwnedHeaders::new().insert(Header { key: HEADER, value: Some(text) });
         let at = Timestamp::LogAppendTime(9);
         for (timestamp, headers, expected) in [

@@ -6,7 +6,9 @@ use rdkafka::message::Message;
 
 use super::marks;
 use crate::codec::{self, CodecError};
-use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, Session, Signal, SlaMetric};
+use crate::event::derived::{
+    Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, Session, Signal, SlaMetric,
+};
 use crate::log::{Log, first_append};
 use crate::operators::sla::Sla;
 use crate::settings::{self, Book, CivicSettings, History, SettingsError};

@@ -36,11 +36,11 @@ use rdkafka::message::{Message, OwnedMessage};
 use tokio_util::sync::CancellationToken;
 
 pub use error::WorkerError;
+pub(crate) use fail_point::FailPoint;
 pub use family::{Decode, Family, OutputRow, civic};
 use marks::Marks;
 pub(crate) use marks::is_mark;
 use partitions::Partitions;
-pub(crate) use fail_point::FailPoint;
 pub(crate) use rebalance::{Change, RebalanceQueue, leave};
 use report::Reporter;
 use restore::Restoration;

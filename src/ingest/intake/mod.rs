@@ -37,7 +37,7 @@ pub const GROUP: &str = "intake-interactions";
 
 /// How long a poll waits for a record: bounds how late a commit or a stop is noticed.
 const POLL: Duration = Duration::from_millis(10);
-/// How long a transaction gathers.
+/// How long a transaction gathers, from the first record on.
 const GATHER: Duration = Duration::from_millis(50);
 /// A transaction closes at so many events or bytes.
 const OUTPUTS: usize = 10_000;
@@ -65,7 +65,8 @@ impl Intake {
         keys: ApiKeys,
         privacy: Arc<Privacy>,
     ) -> Result<Self, IngestError> {
-        let schema = crate::codec::newest(interactions::TOPIC).ok_or(IngestError::NoSchema(interactions::TOPIC))?;
+        let schema =
+            crate::codec::newest(interactions::TOPIC).ok_or(IngestError::NoSchema(interactions::TOPIC))?;
         let transform = Transform::new(keys, privacy, schema);
         Ok(Self { log: log.clone(), process: process.clone(), transform })
     }
@@ -98,10 +99,12 @@ struct Copier<'a> {
     family_topic: String,
     /// The partitions that are this one's, and the next record of each: all before it is committed, or in the transaction.
     next: BTreeMap<i32, i64>,
+    /// The group has said which partitions are this one's; a spare one has none.
+    has_joined: bool,
+    /// Since when something has been read that is not committed.
+    open_since: Option<Instant>,
     /// Events of the open transaction: copied, refused.
     counts: (u64, u64),
-    is_dirty: bool,
-    committed_at: Instant,
 }
 
 impl<'a> Copier<'a> {
@@ -125,9 +128,9 @@ impl<'a> Copier<'a> {
             topic,
             family_topic: log.name(interactions::TOPIC),
             next: BTreeMap::new(),
+            has_joined: false,
+            open_since: None,
             counts: (0, 0),
-            is_dirty: false,
-            committed_at: Instant::now(),
         })
     }
 
@@ -155,12 +158,13 @@ impl<'a> Copier<'a> {
         while !shutdown.is_cancelled() {
             self.poll()?;
             self.rebalance()?;
-            if self.is_full() || self.committed_at.elapsed() >= GATHER {
+            if self.is_full() || self.open_since.is_some_and(|since| since.elapsed() >= GATHER) {
                 self.commit()?;
-                if !self.next.is_empty() && *failures > 0 {
-                    *failures = 0;
-                    readiness.set(true, "copying");
-                }
+            }
+            // It has joined, and nothing waits for a commit that may fail.
+            if *failures > 0 && self.has_joined && self.open_since.is_none() {
+                *failures = 0;
+                readiness.set(true, "copying");
             }
         }
         self.commit()
@@ -175,7 +179,6 @@ impl<'a> Copier<'a> {
         let until = Instant::now() + POLL;
         let mut wait = POLL;
         while !self.is_full() {
-            // The consumer is borrowed by what it gives, which is written by another part of this.
             let Some(polled) = self.consumer.poll(wait) else { break };
             match polled {
                 Ok(message) => {
@@ -188,7 +191,7 @@ impl<'a> Copier<'a> {
                             write(&transformed, &message, &self.family_topic, &mut self.transaction)?;
                         self.counts = (self.counts.0 + counts.0, self.counts.1 + counts.1);
                         *next = message.offset() + 1;
-                        self.is_dirty = true;
+                        self.open_since.get_or_insert_with(Instant::now);
                     }
                 }
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
@@ -250,7 +253,9 @@ impl<'a> Copier<'a> {
         let answer = if committed.is_ok() && known.is_ok() { &begin } else { list };
         self.consumer.incremental_assign(answer).map_err(WorkerError::kafka("taking partitions over"))?;
         committed.map_err(WorkerError::kafka("fetching committed offsets"))?;
-        known
+        known?;
+        self.has_joined = true;
+        Ok(())
     }
 
     /// The offset from which a partition is copied: the committed one, unless retention has passed it.
@@ -265,7 +270,10 @@ impl<'a> Copier<'a> {
             let lost = low - committed;
             metrics::counter!("tidewatch_intake_lost_total").increment(lost.unsigned_abs());
             tracing::error!(
-                topic = TOPIC, partition, committed, low,
+                topic = TOPIC,
+                partition,
+                committed,
+                low,
                 "{lost} records were deleted before they were copied; raise retention.ms of the topic"
             );
         }
@@ -273,8 +281,7 @@ impl<'a> Copier<'a> {
     }
 
     fn commit(&mut self) -> Result<(), WorkerError> {
-        self.committed_at = Instant::now();
-        if !self.is_dirty {
+        if self.open_since.is_none() {
             return Ok(());
         }
         FailPoint::Outputs.reach(self.transaction.outputs);
@@ -295,12 +302,11 @@ impl<'a> Copier<'a> {
         FailPoint::Offsets.reach(outputs);
         self.transaction.commit()?;
         FailPoint::Committed.reach(outputs);
-        self.is_dirty = false;
+        self.open_since = None;
         let (copied, refused) = std::mem::take(&mut self.counts);
         for (outcome, count) in [("copied", copied), ("refused", refused)] {
             metrics::counter!("tidewatch_intake_events_total", "outcome" => outcome).increment(count);
         }
-        self.committed_at = Instant::now();
         Ok(())
     }
 

@@ -87,16 +87,23 @@ impl Transform {
     }
 
     /// Appends the events of a record; those that are refused are returned.
-    fn events(&self, message: &impl Message, tenant: &str, events: &mut Vec<(String, Vec<u8>)>) -> Vec<ApiError> {
+    fn events(
+        &self,
+        message: &impl Message,
+        tenant: &str,
+        events: &mut Vec<(String, Vec<u8>)>,
+    ) -> Vec<ApiError> {
         let place = format!("{TOPIC}/{}/{}", message.partition(), message.offset());
         let arrival = first_append::append_time(message);
         let mut refusals = Vec::new();
-        let mut add = |event: Result<Interaction, ApiError>| match event.and_then(|event| self.encode(&event)) {
+        let mut add = |event: Result<Interaction, ApiError>| match event.and_then(|event| self.encode(&event))
+        {
             Ok(record) => events.push(record),
             Err(error) => refusals.push(error),
         };
         let read = |path: &str, json: &RawValue, shared: Shared<'_>, name: String| {
-            let item = Item { tenant, arrival: Arrival::At(arrival), new_id: &|| name.clone(), path, json, shared };
+            let item =
+                Item { tenant, arrival: Arrival::At(arrival), new_id: &|| name.clone(), path, json, shared };
             interactions::read(&item, &self.privacy).map(|submission| submission.event)
         };
         let bytes = message.payload().unwrap_or_default();
@@ -120,12 +127,13 @@ impl Transform {
 
     /// An event in Avro is as raw as one in JSON.
     fn avro(&self, bytes: &[u8], tenant: &str, arrival: i64, place: &str) -> Result<Interaction, ApiError> {
-        let mut event: Interaction =
-            codec::decode(interactions::TOPIC, Some(bytes)).map_err(|error| undecodable(match error {
+        let mut event: Interaction = codec::decode(interactions::TOPIC, Some(bytes)).map_err(|error| {
+            undecodable(match error {
                 // Avro's own words may hold a value.
                 CodecError::Avro { id, .. } => format!("the value does not follow schema {id}"),
                 other => other.to_string(),
-            }))?;
+            })
+        })?;
         event.tenant = tenant.into();
         if event.seq.is_none() && event.event_id.is_none() {
             event.event_id = Some(place.into());
@@ -191,7 +199,10 @@ mod tests {
 
     fn refusal(key: Option<&str>, value: &[u8]) -> String {
         let letter = transform().apply(&message(key, value)).letter.unwrap();
-        assert_eq!((letter.topic.as_str(), letter.partition, letter.offset, letter.append_time), (TOPIC, 1, 42, NOW));
+        assert_eq!(
+            (letter.topic.as_str(), letter.partition, letter.offset, letter.append_time),
+            (TOPIC, 1, 42, NOW)
+        );
         assert_eq!((letter.record_key, letter.record_value), (None, None), "it has not been cleaned");
         format!("{}: {}", letter.reason, letter.message)
     }
@@ -204,7 +215,11 @@ mod tests {
         let transformed = transform().apply(&message(Some("write"), batch.to_string().as_bytes()));
         let found = events(&transformed);
         assert_eq!(transformed.events[0].0, "boston/s");
-        assert_eq!(found[0].event_id.as_deref(), Some("intake.interactions/1/42.0"), "the same each time (I5)");
+        assert_eq!(
+            found[0].event_id.as_deref(),
+            Some("intake.interactions/1/42.0"),
+            "the same each time (I5)"
+        );
         assert_eq!((found[0].occurred_at, found[1].seq, &found[1].event_id), (NOW, Some(3), &None));
         let letter = transformed.letter.unwrap();
         assert_eq!((letter.tenant.as_deref(), transformed.refused), (Some("boston"), 1));
@@ -226,7 +241,10 @@ mod tests {
 
         let late = Interaction { occurred_at: NOW + AHEAD + 1, ..event.clone() };
         let value = codec::newest("interactions").unwrap().encode(&late).unwrap();
-        assert!(refusal(Some("write"), &value).starts_with("future_event: occurred_at: it is more than 5 minutes ahead"));
+        assert!(
+            refusal(Some("write"), &value)
+                .starts_with("future_event: occurred_at: it is more than 5 minutes ahead")
+        );
         let value = codec::newest("interactions").unwrap().encode(&event).unwrap();
         assert!(refusal(Some("write"), &value[..9]).starts_with("undecodable: "));
     }
@@ -234,11 +252,23 @@ mod tests {
     #[test]
     fn without_a_key_or_a_value_there_is_a_letter() {
         for (key, value, expected) in [
-            (None, "{}", "unauthorized: the header tidewatch-key has to hold an API key with the scope ingest"),
-            (Some("look"), "{}", "unauthorized: the header tidewatch-key has to hold an API key with the scope ingest"),
+            (
+                None,
+                "{}",
+                "unauthorized: the header tidewatch-key has to hold an API key with the scope ingest",
+            ),
+            (
+                Some("look"),
+                "{}",
+                "unauthorized: the header tidewatch-key has to hold an API key with the scope ingest",
+            ),
             (Some("write"), "", "undecodable: the record has no value"),
             (Some("write"), "hunter2", "malformed_json: expected value at line 1 column 1"),
-            (Some("write"), "{\"session_id\":\"s\",\"type\":\"page_show\",\"hunter2\":1}", "invalid_value: body: a field is unknown"),
+            (
+                Some("write"),
+                "{\"session_id\":\"s\",\"type\":\"page_show\",\"hunter2\":1}",
+                "invalid_value: body: a field is unknown",
+            ),
         ] {
             let found = refusal(key, value.as_bytes());
             assert!(found.starts_with(expected) && !found.contains("hunter2"), "{found}");

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use super::target::Target;
 use crate::event::interactions::{
-    Body, Custom, Failure, FailureKind, Field, FieldKind, Moves, Mutation, Navigation, NavigationKind, Page, PageKind, Point,
-    Pointer, PointerKind, Request, Scroll, Submit, Validation,
+    Body, Custom, Failure, FailureKind, Field, FieldKind, Moves, Mutation, Navigation, NavigationKind, Page,
+    PageKind, Point, Pointer, PointerKind, Request, Scroll, Submit, Validation,
 };
 use crate::http::ApiError;
 use crate::ingest::body::{at, parse_unrepeated};
@@ -343,8 +343,10 @@ pub fn event(json: &RawValue, path: &str) -> Result<(Stamp, Context, Body), ApiE
 
     let field = at(path, "type");
     let kind = parse_unrepeated::<Peek<'_>>(json, path)?.kind;
-    let kind = kind.ok_or_else(|| ApiError::invalid(field.as_str(), format!("missing; expected one of {TYPES}")))?;
-    let kind: String = serde_json::from_str(kind.get()).map_err(|_| ApiError::invalid(field.as_str(), "expected a text"))?;
+    let kind =
+        kind.ok_or_else(|| ApiError::invalid(field.as_str(), format!("missing; expected one of {TYPES}")))?;
+    let kind: String =
+        serde_json::from_str(kind.get()).map_err(|_| ApiError::invalid(field.as_str(), "expected a text"))?;
     match kind.as_str() {
         "click" | "double_click" | "context_click" => {
             let (stamp, context, event) = Click::read(json, path)?;
@@ -361,7 +363,11 @@ pub fn event(json: &RawValue, path: &str) -> Result<(Stamp, Context, Body), ApiE
         "validation_error" => {
             let (stamp, context, Wanting { form, target, code, .. }) = Wanting::read(json, path)?;
             let target = target.map(Into::into);
-            Ok((stamp, context, Body::Validation(Validation { form: form.into(), target, code: code.map(Into::into) })))
+            Ok((
+                stamp,
+                context,
+                Body::Validation(Validation { form: form.into(), target, code: code.map(Into::into) }),
+            ))
         }
         "scroll" => {
             let (stamp, context, event) = Scrolled::read(json, path)?;
@@ -381,7 +387,8 @@ pub fn event(json: &RawValue, path: &str) -> Result<(Stamp, Context, Body), ApiE
             Ok((stamp, context, Body::Page(event.body())))
         }
         "mutation" => {
-            let (stamp, context, Mutated { added, removed, attributes, texts, .. }) = Mutated::read(json, path)?;
+            let (stamp, context, Mutated { added, removed, attributes, texts, .. }) =
+                Mutated::read(json, path)?;
             Ok((stamp, context, Body::Mutation(Mutation { added, removed, attributes, texts })))
         }
         "request" => {
@@ -452,7 +459,8 @@ impl Input {
 impl Moved {
     fn body(self, path: &str) -> Result<Moves, ApiError> {
         let points = self.points.iter().enumerate().map(|(index, [after, x, y])| {
-            let number = |number: f64, place: usize| whole(number, path, &format!("points[{index}][{place}]"));
+            let number =
+                |number: f64, place: usize| whole(number, path, &format!("points[{index}][{place}]"));
             Ok(Point { after: number(*after, 0)?, x: number(*x, 1)?, y: number(*y, 2)? })
         });
         Ok(Moves { points: points.collect::<Result<_, ApiError>>()? })
@@ -490,7 +498,9 @@ impl Requested {
     fn body(self, path: &str) -> Result<Request, ApiError> {
         let Self { method, request_url, request_route, status, duration_ms, .. } = self;
         let route = request_route.or(request_url);
-        let route = route.ok_or_else(|| ApiError::invalid(at(path, "request_url"), "missing: it or request_route is needed"))?;
+        let route = route.ok_or_else(|| {
+            ApiError::invalid(at(path, "request_url"), "missing: it or request_route is needed")
+        })?;
         let duration_ms = whole(duration_ms, path, "duration_ms")?;
         Ok(Request { method: method.into(), route: route.into(), status, duration_ms })
     }
@@ -518,9 +528,10 @@ impl Defined {
             Value::String(text) => Ok(text.into()),
             Value::Number(number) => Ok(CompactString::from(number.to_string())),
             Value::Bool(flag) => Ok(CompactString::from(if flag { "true" } else { "false" })),
-            Value::Null | Value::Array(_) | Value::Object(_) => {
-                Err(ApiError::invalid(at(path, "fields"), "the value of a field: expected a text, a number, true or false"))
-            }
+            Value::Null | Value::Array(_) | Value::Object(_) => Err(ApiError::invalid(
+                at(path, "fields"),
+                "the value of a field: expected a text, a number, true or false",
+            )),
         };
         let fields = self.fields.into_iter().map(|(name, value)| Ok((name.into(), text(value)?)));
         Ok(Custom { name: self.name.into(), fields: fields.collect::<Result<_, ApiError>>()? })
@@ -530,7 +541,17 @@ impl Defined {
 impl Context {
     /// The names of its fields.
     pub const NAMES: [&str; 11] = [
-        "session_id", "tab_id", "window_id", "page_view_id", "url", "route", "user", "device", "browser", "os", "sdk",
+        "session_id",
+        "tab_id",
+        "window_id",
+        "page_view_id",
+        "url",
+        "route",
+        "user",
+        "device",
+        "browser",
+        "os",
+        "sdk",
     ];
 
     /// The names of those that are here.
@@ -548,7 +569,12 @@ impl Context {
             &self.os,
             &self.sdk,
         ];
-        Self::NAMES.into_iter().zip(fields).filter(|(_, field)| field.is_some()).map(|(name, _)| name).collect()
+        Self::NAMES
+            .into_iter()
+            .zip(fields)
+            .filter(|(_, field)| field.is_some())
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// What is here, and for the rest what the batch says.

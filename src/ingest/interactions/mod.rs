@@ -155,7 +155,8 @@ pub fn read(item: &Item<'_>, privacy: &Privacy) -> Result<Submission<Interaction
     let (stamp, own, body) = json::event(item.json, item.path)?;
     let shared = item.shared.context.map(json::context).transpose()?.unwrap_or_default();
     let own_fields = own.names();
-    let Context { session_id, tab_id, window_id, page_view_id, url, route, user, device, browser, os, sdk } = own.or(&shared);
+    let Context { session_id, tab_id, window_id, page_view_id, url, route, user, device, browser, os, sdk } =
+        own.or(&shared);
     let session_id = session_id.ok_or_else(|| ApiError::invalid(at(item.path, "session_id"), "missing"))?;
     let (occurred_at, device_time) = occurred_at(&stamp, item)?;
     let Stamp { id, seq, .. } = stamp;
@@ -204,8 +205,8 @@ fn occurred_at(stamp: &Stamp, item: &Item<'_>) -> Result<(Millis, Option<Millis>
     let sent_at = match item.shared.sent_at {
         None => None,
         Some(json) => {
-            let text: Option<String> =
-                serde_json::from_str(json.get()).map_err(|_| ApiError::invalid("sent_at", "expected a time as text"))?;
+            let text: Option<String> = serde_json::from_str(json.get())
+                .map_err(|_| ApiError::invalid("sent_at", "expected a time as text"))?;
             text.map(|text| time("sent_at", &text)).transpose()?
         }
     };

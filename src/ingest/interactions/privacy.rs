@@ -16,8 +16,8 @@ use super::url::{Place, Urls};
 use crate::config::Secret;
 use crate::event::Millis;
 use crate::event::interactions::{
-    Body, Custom, Failure, Field, Interaction, Moves, Mutation, Navigation, Page, Point, Pointer, Request, Scroll, Submit,
-    Target, Validation,
+    Body, Custom, Failure, Field, Interaction, Moves, Mutation, Navigation, Page, Point, Pointer, Request,
+    Scroll, Submit, Target, Validation,
 };
 use crate::ingest::sanitise;
 
@@ -40,12 +40,43 @@ const AFTER: i32 = 3_600_000;
 
 /// Names of fields of custom events whose values are secrets or name persons, whatever they look like.
 const SECRET_FIELDS: [&str; 22] = [
-    "address", "auth", "birth", "card", "cookie", "credential", "csrf", "cvc", "cvv", "email", "firstname", "fullname", "iban",
-    "lastname", "passw", "passport", "phone", "pwd", "secret", "signature", "ssn", "token",
+    "address",
+    "auth",
+    "birth",
+    "card",
+    "cookie",
+    "credential",
+    "csrf",
+    "cvc",
+    "cvv",
+    "email",
+    "firstname",
+    "fullname",
+    "iban",
+    "lastname",
+    "passw",
+    "passport",
+    "phone",
+    "pwd",
+    "secret",
+    "signature",
+    "ssn",
+    "token",
 ];
 /// The same, where it is the whole name.
 const SECRET_NAMES: [&str; 12] = [
-    "apikey", "customer", "customerid", "login", "mail", "pin", "session", "sessionid", "user", "userid", "username", "text",
+    "apikey",
+    "customer",
+    "customerid",
+    "login",
+    "mail",
+    "pin",
+    "session",
+    "sessionid",
+    "user",
+    "userid",
+    "username",
+    "text",
 ];
 
 /// Why an event is refused: a field, and what it may hold.
@@ -75,7 +106,8 @@ impl Privacy {
     /// Rules with the salt of hashes and those of URLs.
     pub fn new(salt: &Secret, urls: Urls) -> Self {
         // HMAC takes keys of any length.
-        let hasher = Hmac::new_from_slice(salt.expose().as_bytes()).unwrap_or_else(|_| Hmac::new(&Default::default()));
+        let hasher =
+            Hmac::new_from_slice(salt.expose().as_bytes()).unwrap_or_else(|_| Hmac::new(&Default::default()));
         Self { hasher, urls }
     }
 
@@ -108,7 +140,9 @@ impl Privacy {
         let route = match named {
             Some(route) => {
                 bounded("route", &route, URL)?;
-                self.urls.route(&route).ok_or_else(|| Refusal::new("route", "expected a path, such as /orders/:id"))?
+                self.urls
+                    .route(&route)
+                    .ok_or_else(|| Refusal::new("route", "expected a path, such as /orders/:id"))?
             }
             None => place.as_ref().map(|place| place.route.clone()).unwrap_or_default(),
         };
@@ -147,9 +181,11 @@ impl Privacy {
                     selected_text,
                 })
             }
-            Body::Field(Field { kind, target, form }) => {
-                Body::Field(Field { kind, target: self.target(target)?, form: form.map(self::form).transpose()? })
-            }
+            Body::Field(Field { kind, target, form }) => Body::Field(Field {
+                kind,
+                target: self.target(target)?,
+                form: form.map(self::form).transpose()?,
+            }),
             Body::Submit(Submit { form, failed }) => Body::Submit(Submit { form: self::form(form)?, failed }),
             Body::Validation(Validation { form, target, code }) => Body::Validation(Validation {
                 form: self::form(form)?,
@@ -167,7 +203,8 @@ impl Privacy {
                 texts: count("texts", texts)?,
             }),
             Body::Request(Request { method, route, status, duration_ms }) => {
-                if !(1..=16).contains(&method.len()) || !method.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+                if !(1..=16).contains(&method.len()) || !method.bytes().all(|byte| byte.is_ascii_alphabetic())
+                {
                     return Err(Refusal::new("method", "expected 1 to 16 letters, such as GET"));
                 }
                 if !(0..1000).contains(&status) {
@@ -208,7 +245,9 @@ impl Privacy {
 
     fn place(&self, field: &'static str, url: &str) -> Checked<Place> {
         bounded(field, url, URL)?;
-        self.urls.clean(url).ok_or_else(|| Refusal::new(field, "expected a URL, such as https://shop.example/cart or /cart"))
+        self.urls
+            .clean(url)
+            .ok_or_else(|| Refusal::new(field, "expected a URL, such as https://shop.example/cart or /cart"))
     }
 
     /// A script's URL, or what else the browser said: `app.js`, `<anonymous>`.
@@ -228,7 +267,9 @@ impl Privacy {
         if tag.len() > 64 || !tag.chars().all(is_tag) {
             return Err(Refusal::new("target.tag", "expected a tag's name, such as button"));
         }
-        let is_role = |role: &str| (1..=32).contains(&role.len()) && role.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let is_role = |role: &str| {
+            (1..=32).contains(&role.len()) && role.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+        };
         let role = role.map(|role| role.trim().to_ascii_lowercase()).filter(|role| !role.is_empty());
         if role.as_deref().is_some_and(|role| !is_role(role)) {
             return Err(Refusal::new("target.role", "expected an ARIA role, such as button"));
@@ -252,7 +293,8 @@ impl Privacy {
 }
 
 fn id(field: &'static str, text: CompactString) -> Checked<CompactString> {
-    let is_fit = (1..=ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
+    let is_fit =
+        (1..=ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
     if is_fit {
         return Ok(text);
     }
@@ -285,9 +327,13 @@ fn form(form: CompactString) -> Checked<CompactString> {
 
 /// A code or the name of a class: one word.
 fn word(field: &'static str, text: &str) -> Checked<CompactString> {
-    let is_fit = (1..=NAME).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:$/".contains(&byte));
+    let is_fit = (1..=NAME).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:$/".contains(&byte));
     if !is_fit {
-        return Err(Refusal::new(field, "expected 1 to 128 of letters, digits, '_', '-', '.', ':', '$' and '/'"));
+        return Err(Refusal::new(
+            field,
+            "expected 1 to 128 of letters, digits, '_', '-', '.', ':', '$' and '/'",
+        ));
     }
     Ok(sanitise::text(text).into())
 }
@@ -308,20 +354,24 @@ fn fields(fields: BTreeMap<CompactString, CompactString>) -> Checked<BTreeMap<Co
     }
     let mut clean = BTreeMap::new();
     for (name, value) in fields {
-        let name = word("fields", &name).map_err(|refusal| {
-            Refusal::new("fields", format!("the name of a field: {}", refusal.reason))
-        })?;
+        let name = word("fields", &name)
+            .map_err(|refusal| Refusal::new("fields", format!("the name of a field: {}", refusal.reason)))?;
         if value.chars().count() > VALUE {
-            return Err(Refusal::new("fields", format!("the value of a field: expected at most {VALUE} characters")));
+            return Err(Refusal::new(
+                "fields",
+                format!("the value of a field: expected at most {VALUE} characters"),
+            ));
         }
-        let value = if is_secret(&name) { "[REDACTED]".into() } else { CompactString::from(sanitise::text(&value)) };
+        let value =
+            if is_secret(&name) { "[REDACTED]".into() } else { CompactString::from(sanitise::text(&value)) };
         clean.insert(name, value);
     }
     Ok(clean)
 }
 
 fn is_secret(name: &str) -> bool {
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let name: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     SECRET_FIELDS.iter().any(|part| name.contains(part)) || SECRET_NAMES.contains(&name.as_str())
 }
 
@@ -426,7 +476,9 @@ mod tests {
         let hash = user("salt", "boston", "ann").unwrap();
         assert!(hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
         assert_eq!(user("salt", "boston", " ann "), Some(hash.clone()));
-        for (salt, tenant, name) in [("other", "boston", "ann"), ("salt", "salem", "ann"), ("salt", "boston", "bob")] {
+        for (salt, tenant, name) in
+            [("other", "boston", "ann"), ("salt", "salem", "ann"), ("salt", "boston", "bob")]
+        {
             assert_ne!(user(salt, tenant, name).as_ref(), Some(&hash));
         }
         assert_eq!(user("salt", "boston", " "), None);
@@ -476,7 +528,9 @@ mod tests {
             interactive: true,
         };
         let field = Field { kind: FieldKind::Input, target, form: Some("Sign in".into()) };
-        let Body::Field(clean) = privacy("s").clean(event(Body::Field(field))).unwrap().body else { panic!() };
+        let Body::Field(clean) = privacy("s").clean(event(Body::Field(field))).unwrap().body else {
+            panic!()
+        };
         assert_eq!((clean.target.selector.as_str(), clean.target.tag.as_str()), ("input[value]", "input"));
         assert_eq!((clean.target.role.as_deref(), clean.form.as_deref()), (Some("textbox"), Some("Sign in")));
         let hash = clean.target.text_hash.unwrap();
@@ -496,7 +550,8 @@ mod tests {
         let fields = fields.map(|(name, value)| (name.into(), value.into())).into();
         let body = Body::Custom(Custom { name: "plan chosen".into(), fields });
         let Body::Custom(clean) = privacy("s").clean(event(body)).unwrap().body else { panic!() };
-        let clean: Vec<_> = clean.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let clean: Vec<_> =
+            clean.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(
             clean,
             [
@@ -514,7 +569,9 @@ mod tests {
     fn points_are_few_and_in_order() {
         let points = |after: &[i32]| {
             let points = after.iter().map(|after| Point { after: *after, x: 1, y: 2 }).collect();
-            privacy("s").clean(event(Body::Moves(Moves { points }))).map_err(|refusal| refusal.reason.into_owned())
+            privacy("s")
+                .clean(event(Body::Moves(Moves { points })))
+                .map_err(|refusal| refusal.reason.into_owned())
         };
         assert!(points(&[0, 0, 5]).is_ok());
         assert!(points(&vec![0; 500]).is_ok());

@@ -7,8 +7,20 @@ use crate::ingest::sanitise;
 
 /// Pseudo-classes whose argument is a selector or a number; that of any other may be a text.
 const STRUCTURAL: [&str; 14] = [
-    "has", "host", "is", "not", "nth-child", "nth-col", "nth-last-child", "nth-last-col", "nth-last-of-type", "nth-match",
-    "nth-of-type", "part", "slotted", "where",
+    "has",
+    "host",
+    "is",
+    "not",
+    "nth-child",
+    "nth-col",
+    "nth-last-child",
+    "nth-last-col",
+    "nth-last-of-type",
+    "nth-match",
+    "nth-of-type",
+    "part",
+    "slotted",
+    "where",
 ];
 
 /// A selector without the values of attributes (`[value="…"]` becomes `[value]`), without the texts of `:contains(…)` and its
@@ -103,7 +115,10 @@ mod tests {
     fn structure_stays_and_values_go() {
         for (given, expected) in [
             ("#pay", "#pay"),
-            (" div.card > button:nth-child(2n + 1):not(.off) ", "div.card > button:nth-child(2n + 1):not(.off)"),
+            (
+                " div.card > button:nth-child(2n + 1):not(.off) ",
+                "div.card > button:nth-child(2n + 1):not(.off)",
+            ),
             (r#"input[name="email"][value="ann@b.example"]"#, "input[name][value]"),
             (r#"input[value='a]b' i] + p"#, "input[value] + p"),
             (r#"a[href^=https\]x]"#, "a[href]"),

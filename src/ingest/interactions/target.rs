@@ -9,8 +9,24 @@ use crate::event::interactions;
 const TAGS: [&str; 8] = ["a", "button", "input", "label", "option", "select", "summary", "textarea"];
 /// ARIA roles of widgets that do.
 const ROLES: [&str; 18] = [
-    "button", "checkbox", "combobox", "gridcell", "link", "listbox", "menuitem", "menuitemcheckbox", "menuitemradio", "option",
-    "radio", "searchbox", "slider", "spinbutton", "switch", "tab", "textbox", "treeitem",
+    "button",
+    "checkbox",
+    "combobox",
+    "gridcell",
+    "link",
+    "listbox",
+    "menuitem",
+    "menuitemcheckbox",
+    "menuitemradio",
+    "option",
+    "radio",
+    "searchbox",
+    "slider",
+    "spinbutton",
+    "switch",
+    "tab",
+    "textbox",
+    "treeitem",
 ];
 
 /// An element of the page.

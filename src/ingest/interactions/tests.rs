@@ -5,7 +5,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::interactions::{Body, FailureKind, FieldKind, NavigationKind, PageKind, Point, PointerKind};
+use crate::event::interactions::{
+    Body, FailureKind, FieldKind, NavigationKind, PageKind, Point, PointerKind,
+};
 use crate::ingest::body::{self, Items, Shared};
 
 /// 2011-07-01T06:00:00Z
@@ -42,12 +44,18 @@ fn event(kind: &str, own: Value) -> Value {
 fn show(error: ApiError) -> String {
     let error = serde_json::to_value(error).unwrap();
     let part = |part: &Value| part.as_str().unwrap_or_default().to_owned();
-    format!("{} {}: {}", part(&error["code"]), part(&error["details"]["field"]), part(&error["details"]["reason"]))
+    format!(
+        "{} {}: {}",
+        part(&error["code"]),
+        part(&error["details"]["field"]),
+        part(&error["details"]["reason"])
+    )
 }
 
 /// An event that holds all that its type can.
 fn whole(kind: &str) -> Value {
-    let target = json!({"selector": "#a", "tag": "button", "role": "button", "text_hash": "1f", "interactive": true});
+    let target =
+        json!({"selector": "#a", "tag": "button", "role": "button", "text_hash": "1f", "interactive": true});
     event(
         kind,
         match kind {
@@ -61,8 +69,12 @@ fn whole(kind: &str) -> Value {
             "move" => json!({"points": [[0, 1, 2], [16, 3.5, 4]]}),
             "navigation" => json!({"navigation": "back"}),
             "mutation" => json!({"added": 1, "removed": 2, "attributes": 3, "texts": 4}),
-            "request" => json!({"method": "get", "request_url": "/api/7?q=x", "status": 503, "duration_ms": 12.5}),
-            "error" => json!({"error": "resource", "message": "m", "name": "TypeError", "source": "https://s.example/app.js?v=7"}),
+            "request" => {
+                json!({"method": "get", "request_url": "/api/7?q=x", "status": 503, "duration_ms": 12.5})
+            }
+            "error" => {
+                json!({"error": "resource", "message": "m", "name": "TypeError", "source": "https://s.example/app.js?v=7"})
+            }
             "custom" => json!({"name": "n", "fields": {"a": "b", "c": 1.5, "d": true}}),
             _ => json!({}),
         },
@@ -70,8 +82,26 @@ fn whole(kind: &str) -> Value {
 }
 
 const KINDS: [&str; 20] = [
-    "click", "double_click", "context_click", "key", "input", "change", "focus", "blur", "submit", "validation_error", "scroll",
-    "move", "navigation", "page_show", "page_hide", "page_unload", "mutation", "request", "error", "custom",
+    "click",
+    "double_click",
+    "context_click",
+    "key",
+    "input",
+    "change",
+    "focus",
+    "blur",
+    "submit",
+    "validation_error",
+    "scroll",
+    "move",
+    "navigation",
+    "page_show",
+    "page_hide",
+    "page_unload",
+    "mutation",
+    "request",
+    "error",
+    "custom",
 ];
 
 #[test]
@@ -86,10 +116,16 @@ fn the_fields_of_each_type_are_taken() {
     let body = |kind: &str| read(&whole(kind)).unwrap().body;
     let Body::Pointer(pointer) = body("double_click") else { panic!() };
     assert_eq!((pointer.kind, pointer.x, pointer.y), (PointerKind::DoubleClick, 2, -2));
-    assert_eq!((pointer.viewport_width, pointer.viewport_height, pointer.selected_text), (Some(800), Some(600), true));
+    assert_eq!(
+        (pointer.viewport_width, pointer.viewport_height, pointer.selected_text),
+        (Some(800), Some(600), true)
+    );
     assert!(pointer.target.interactive && pointer.target.selector == "#a");
     let Body::Field(field) = body("blur") else { panic!() };
-    assert_eq!((field.kind, field.form.as_deref(), field.target.tag.as_str()), (FieldKind::Blur, Some("f"), "button"));
+    assert_eq!(
+        (field.kind, field.form.as_deref(), field.target.tag.as_str()),
+        (FieldKind::Blur, Some("f"), "button")
+    );
     let Body::Submit(submit) = body("submit") else { panic!() };
     assert_eq!((submit.form.as_str(), submit.failed), ("f", Some(true)));
     let Body::Validation(validation) = body("validation_error") else { panic!() };
@@ -106,7 +142,10 @@ fn the_fields_of_each_type_are_taken() {
     assert_eq!((request.method.as_str(), request.route.as_str()), ("GET", "/api/:id"));
     assert_eq!((request.status, request.duration_ms), (503, 13));
     let Body::Error(failure) = body("error") else { panic!() };
-    assert_eq!((failure.kind, failure.source.as_deref()), (FailureKind::Resource, Some("https://s.example/app.js?v")));
+    assert_eq!(
+        (failure.kind, failure.source.as_deref()),
+        (FailureKind::Resource, Some("https://s.example/app.js?v"))
+    );
     let Body::Custom(custom) = body("custom") else { panic!() };
     assert_eq!(custom.fields.len(), 3);
     assert_eq!(custom.fields["c"], "1.5");
@@ -140,27 +179,48 @@ fn a_batchs_context_counts_where_an_event_lacks_it() {
         let batch = json!({"context": context, "events": [event("page_show", json!({}))]});
         show(read_all(Arrival::At(NOW), &batch).unwrap().remove(0).unwrap_err())
     };
-    assert_eq!(refused(json!({"url": "http://"})), "invalid_value context.url: expected a URL, such as https://shop.example/cart or /cart");
-    assert!(refused(json!({"seq": 7})).starts_with("invalid_value context: a field is unknown; the known ones are `session_id`"));
+    assert_eq!(
+        refused(json!({"url": "http://"})),
+        "invalid_value context.url: expected a URL, such as https://shop.example/cart or /cart"
+    );
+    assert!(
+        refused(json!({"seq": 7}))
+            .starts_with("invalid_value context: a field is unknown; the known ones are `session_id`")
+    );
 }
 
 #[test]
 fn a_wrong_clock_is_corrected_by_when_the_batch_was_sent() {
     let at = |arrival: Arrival, sent_at: Value, occurred_at: &str| {
-        let batch = json!({"sent_at": sent_at, "events": [event("page_show", json!({"occurred_at": occurred_at}))]});
+        let batch =
+            json!({"sent_at": sent_at, "events": [event("page_show", json!({"occurred_at": occurred_at}))]});
         let event = read_all(arrival, &batch).unwrap().remove(0).map_err(show)?;
         Ok::<_, String>((event.occurred_at - NOW, event.device_time.map(|at| at - NOW)))
     };
     let now = Arrival::At(NOW);
     let (sent, hour) = (json!("2011-07-01T07:00:00Z"), 3_600_000);
-    assert_eq!(at(now, sent.clone(), "2011-07-01T06:59:50Z"), Ok((-10_000, Some(hour - 10_000))), "an hour ahead");
-    assert_eq!(at(now, json!("2011-07-01T05:00:00Z"), "2011-07-01T04:59:50Z"), Ok((-10_000, Some(-hour - 10_000))));
-    assert_eq!(at(now, json!("2011-07-01T06:02:00Z"), "2011-07-01T06:01:50Z"), Ok((110_000, None)), "two minutes are none");
+    assert_eq!(
+        at(now, sent.clone(), "2011-07-01T06:59:50Z"),
+        Ok((-10_000, Some(hour - 10_000))),
+        "an hour ahead"
+    );
+    assert_eq!(
+        at(now, json!("2011-07-01T05:00:00Z"), "2011-07-01T04:59:50Z"),
+        Ok((-10_000, Some(-hour - 10_000)))
+    );
+    assert_eq!(
+        at(now, json!("2011-07-01T06:02:00Z"), "2011-07-01T06:01:50Z"),
+        Ok((110_000, None)),
+        "two minutes are none"
+    );
     assert_eq!(at(now, Value::Null, "2011-07-01T05:00:00Z"), Ok((-hour, None)));
     assert_eq!(at(Arrival::AsItHappens, sent.clone(), "2011-07-01T06:59:50Z"), Ok((hour - 10_000, None)));
     let refused = "future_event events[0].occurred_at: it is more than 5 minutes ahead of its arrival at 2011-07-01T06:00:00.000Z";
     assert_eq!(at(now, sent, "2011-07-01T07:10:00Z"), Err(refused.into()));
-    assert_eq!(at(now, json!(7), "2011-07-01T07:10:00Z"), Err("invalid_value sent_at: expected a time as text".into()));
+    assert_eq!(
+        at(now, json!(7), "2011-07-01T07:10:00Z"),
+        Err("invalid_value sent_at: expected a time as text".into())
+    );
 }
 
 #[test]
@@ -178,14 +238,32 @@ fn what_is_refused_is_named_and_nothing_is_repeated() {
         (json!({"type": "hunter2"}), "invalid_value type: this type is unknown; expected one of click, "),
         (json!({"type": 7}), "invalid_value type: expected a text"),
         (json!({"type": "page_show"}), "invalid_value session_id: missing"),
-        (json!({"type": "page_show", "session_id": "hunter 2"}), "invalid_value session_id: expected 1 to 128 ASCII"),
+        (
+            json!({"type": "page_show", "session_id": "hunter 2"}),
+            "invalid_value session_id: expected 1 to 128 ASCII",
+        ),
         (click(json!({"x": "hunter2"})), "invalid_value x: expected a number"),
-        (click(json!({"hunter2": 1})), "invalid_value body: a field is unknown; the known ones are `session_id`, "),
-        (click(json!({"value": "hunter2"})), "invalid_value body: a field is unknown; the known ones are `session_id`, "),
-        (click(json!({"a`, expected `hunter2": 1})), "invalid_value body: a field is unknown; the known ones are `session_id`, "),
+        (
+            click(json!({"hunter2": 1})),
+            "invalid_value body: a field is unknown; the known ones are `session_id`, ",
+        ),
+        (
+            click(json!({"value": "hunter2"})),
+            "invalid_value body: a field is unknown; the known ones are `session_id`, ",
+        ),
+        (
+            click(json!({"a`, expected `hunter2": 1})),
+            "invalid_value body: a field is unknown; the known ones are `session_id`, ",
+        ),
         (click(json!({"x": "a, expected hunter2"})), "invalid_value x: expected a number"),
-        (click(json!({"target": {"hunter2": 1}})), "invalid_value target: a field is unknown; the known ones are `selector`, `tag`, "),
-        (click(json!({"target": {"tag": "hunter 2"}})), "invalid_value target.tag: expected a tag's name, such as button"),
+        (
+            click(json!({"target": {"hunter2": 1}})),
+            "invalid_value target: a field is unknown; the known ones are `selector`, `tag`, ",
+        ),
+        (
+            click(json!({"target": {"tag": "hunter 2"}})),
+            "invalid_value target.tag: expected a tag's name, such as button",
+        ),
         (click(json!({"viewport": {"width": "hunter2"}})), "invalid_value viewport.width: expected a number"),
         (click(json!({"viewport": {"width": 1}})), "invalid_value viewport.height: missing"),
         (click(json!({"seq": -1})), "invalid_value seq: expected at least 0"),
@@ -194,15 +272,42 @@ fn what_is_refused_is_named_and_nothing_is_repeated() {
         (click(json!({"occurred_at": "hunter2"})), "invalid_value occurred_at: expected RFC 3339, such as "),
         (event("click", json!({"y": 1})), "invalid_value x: missing"),
         (event("submit", json!({"form": " "})), "invalid_value form: missing or blank"),
-        (event("submit", json!({"form": "f", "failed": "hunter2"})), "invalid_value failed: expected true or false"),
-        (event("validation_error", json!({"form": "f", "code": "is hunter2 good"})), "invalid_value code: expected 1 to 128 of"),
-        (event("navigation", json!({"navigation": "hunter2"})), "invalid_value navigation: expected one of `push`, `replace`, "),
-        (event("move", json!({"points": [[0, 1, 2], [1, 2]]})), "invalid_value points[1]: expected an array of length 3"),
-        (event("move", json!({"points": [[0, 1, "hunter2"]]})), "invalid_value points[0][2]: expected a number"),
-        (event("request", json!({"method": "GET", "status": 1, "duration_ms": 1})), "invalid_value request_url: missing"),
-        (event("error", json!({"message": "m", "error": "hunter2"})), "invalid_value error: expected `javascript` or `resource`"),
-        (event("custom", json!({"name": "n", "fields": {"a": ["hunter2"]}})), "invalid_value fields: the value of a field: expected"),
-        (event("custom", json!({"name": "n", "fields": {"is hunter2": 1}})), "invalid_value fields: the name of a field: expected"),
+        (
+            event("submit", json!({"form": "f", "failed": "hunter2"})),
+            "invalid_value failed: expected true or false",
+        ),
+        (
+            event("validation_error", json!({"form": "f", "code": "is hunter2 good"})),
+            "invalid_value code: expected 1 to 128 of",
+        ),
+        (
+            event("navigation", json!({"navigation": "hunter2"})),
+            "invalid_value navigation: expected one of `push`, `replace`, ",
+        ),
+        (
+            event("move", json!({"points": [[0, 1, 2], [1, 2]]})),
+            "invalid_value points[1]: expected an array of length 3",
+        ),
+        (
+            event("move", json!({"points": [[0, 1, "hunter2"]]})),
+            "invalid_value points[0][2]: expected a number",
+        ),
+        (
+            event("request", json!({"method": "GET", "status": 1, "duration_ms": 1})),
+            "invalid_value request_url: missing",
+        ),
+        (
+            event("error", json!({"message": "m", "error": "hunter2"})),
+            "invalid_value error: expected `javascript` or `resource`",
+        ),
+        (
+            event("custom", json!({"name": "n", "fields": {"a": ["hunter2"]}})),
+            "invalid_value fields: the value of a field: expected",
+        ),
+        (
+            event("custom", json!({"name": "n", "fields": {"is hunter2": 1}})),
+            "invalid_value fields: the name of a field: expected",
+        ),
     ] {
         let found = show(read(&event).unwrap_err());
         assert!(found.starts_with(expected), "{event}: {found}");
@@ -274,11 +379,14 @@ proptest! {
 #[test]
 fn the_docs_examples_are_taken() {
     let page = include_str!("../../../docs/interactions.md");
-    let examples: Vec<&str> = page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let examples: Vec<&str> =
+        page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let mut kinds = std::collections::BTreeSet::new();
     for example in &examples {
         let body: Value = serde_json::from_str(example).unwrap_or_else(|error| panic!("{error}: {example}"));
-        for event in read_all(Arrival::AsItHappens, &body).unwrap_or_else(|error| panic!("{error}: {example}")) {
+        for event in
+            read_all(Arrival::AsItHappens, &body).unwrap_or_else(|error| panic!("{error}: {example}"))
+        {
             kinds.insert(event.unwrap_or_else(|error| panic!("{error}: {example}")).kind());
         }
     }

@@ -194,10 +194,22 @@ mod tests {
         for (given, url, route) in [
             ("https://shop.example", "https://shop.example/", "/"),
             ("https://ann:pw@shop.example:8443/a/", "https://shop.example:8443/a", "/a"),
-            ("https://shop.example/orders/12345?token=s&page=2#top", "https://shop.example/orders/:id?token&page=2", "/orders/:id"),
-            ("/orders/12345/items?q=my+secret&tab=a%40b.example", "/orders/:id/items?q&tab=:value", "/orders/:id/items"),
+            (
+                "https://shop.example/orders/12345?token=s&page=2#top",
+                "https://shop.example/orders/:id?token&page=2",
+                "/orders/:id",
+            ),
+            (
+                "/orders/12345/items?q=my+secret&tab=a%40b.example",
+                "/orders/:id/items?q&tab=:value",
+                "/orders/:id/items",
+            ),
             ("https://s.example/?ann%40b.example&4571234567890111", "https://s.example/?:value", "/"),
-            ("https://s.example/app#/users/77/edit?page=3&x=y", "https://s.example/app#/users/:id/edit?page=3&x", "/app#/users/:id/edit"),
+            (
+                "https://s.example/app#/users/77/edit?page=3&x=y",
+                "https://s.example/app#/users/:id/edit?page=3&x",
+                "/app#/users/:id/edit",
+            ),
             ("https://s.example/#access_token=abc", "https://s.example/", "/"),
             ("https://s.example/#!/inbox/9f8e7d6c", "https://s.example/#!/inbox/:id", "/#!/inbox/:id"),
             ("//cdn.example/x.js", "//cdn.example/x.js", "/x.js"),
@@ -219,16 +231,39 @@ mod tests {
     #[test]
     fn routes_keep_names_and_lose_ids() {
         for name in [
-            "/", "/checkout", "/v1/cart", "/oauth2/callback", "/über-uns", "/terms-and-conditions", "/orders/:id",
-            "/orders/{orderId}/items", "/blog/[slug]", "/files/*", "/step2",
+            "/",
+            "/checkout",
+            "/v1/cart",
+            "/oauth2/callback",
+            "/über-uns",
+            "/terms-and-conditions",
+            "/orders/:id",
+            "/orders/{orderId}/items",
+            "/blog/[slug]",
+            "/files/*",
+            "/step2",
         ] {
             let expected = name.replace('ü', "%C3%BC");
             assert_eq!(urls().route(name).unwrap(), expected, "{name}");
         }
         for id in [
-            "7", "0042", "order-12345", "ceee0822-ed8f-4622-b2a3-789e73e75cd1", "deadbee1", "9f8e7d6c5b4a3928",
-            "ann@b.example", "ann%40b.example", "@ann", "Zx81kQw0RtY7uIoP2a", "2024-05-01", "user=ann", "sku-red",
-            "two%20words", "a+b", ":ann@b.example", "%7B4571234567890111%7D",
+            "7",
+            "0042",
+            "order-12345",
+            "ceee0822-ed8f-4622-b2a3-789e73e75cd1",
+            "deadbee1",
+            "9f8e7d6c5b4a3928",
+            "ann@b.example",
+            "ann%40b.example",
+            "@ann",
+            "Zx81kQw0RtY7uIoP2a",
+            "2024-05-01",
+            "user=ann",
+            "sku-red",
+            "two%20words",
+            "a+b",
+            ":ann@b.example",
+            "%7B4571234567890111%7D",
         ] {
             assert_eq!(urls().route(&format!("/x/{id}/y")).unwrap(), "/x/:id/y", "{id}");
         }
