@@ -81,6 +81,7 @@ macro_rules! event {
     ($(#[$about:meta])* $name:ident as $schema:ident, $kind:ident { $($variant:ident),+ } { $($own:tt)* }) => {
         #[derive(Clone, Copy, Deserialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
+        #[allow(clippy::enum_variant_names, reason = "they are the API's")]
         enum $kind {
             $($variant),+
         }
@@ -107,7 +108,7 @@ macro_rules! event {
         }
 
         impl $name {
-            fn read<'a>(json: &'a RawValue, path: &str) -> Result<(Stamp, Context, Self), ApiError> {
+            fn read(json: &RawValue, path: &str) -> Result<(Stamp, Context, Self), ApiError> {
                 let mut event: Self = parse_unrepeated(json, path)?;
                 let stamp = Stamp { id: event.id.take(), seq: event.seq, occurred_at: event.occurred_at.take() };
                 Ok((stamp, event.take_context(), event))

@@ -211,7 +211,7 @@ impl Privacy {
                     return Err(Refusal::new("status", "expected 0 to 999; 0: there was no answer"));
                 }
                 Body::Request(Request {
-                    method: method.to_ascii_uppercase().into(),
+                    method: method.to_ascii_uppercase(),
                     route: cut(&self.place("request_url", &route)?.route, PLACE),
                     status,
                     duration_ms: count("duration_ms", duration_ms)?,
@@ -284,7 +284,7 @@ impl Privacy {
         };
         Ok(Target {
             selector: selector::clean(&selector).into(),
-            tag: tag.to_ascii_lowercase().into(),
+            tag: tag.to_ascii_lowercase(),
             role: role.map(CompactString::from),
             text_hash,
             interactive,
