@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
 /// A setting that is wrong: which, what it is, and what is allowed.
@@ -108,6 +109,24 @@ pub struct IngestConfig {
     /// How long Kafka may take to acknowledge before the answer is 503.
     #[serde(deserialize_with = "duration")]
     pub delivery_timeout: Duration,
+    /// The secret with which ids of users are hashed: the same for all processes of a system, and for good. Without one each
+    /// process makes its own: hashes can't be compared beyond it, but nobody can guess users from them either.
+    #[serde(default)]
+    pub salt: Option<Secret>,
+    /// Names of parameters of a URL's query whose values enter the log, with commas between.
+    #[serde(default = "query_allow")]
+    pub query_allow: String,
+    /// A regular expression: a segment of a path that it matches as a whole is an id, besides those that look like one.
+    #[serde(default, deserialize_with = "whole_pattern")]
+    pub route_ids: Option<Regex>,
+}
+
+/// The default of [`IngestConfig::query_allow`].
+pub const QUERY_ALLOW: &str =
+    "page,tab,sort,order,view,lang,locale,utm_source,utm_medium,utm_campaign,utm_content,utm_term";
+
+fn query_allow() -> String {
+    QUERY_ALLOW.to_owned()
 }
 
 /// Section `process`.
@@ -370,6 +389,9 @@ impl Config {
                 return refuse(name, value.to_string(), "expected at least 1");
             }
         }
+        if self.ingest.salt.as_ref().is_some_and(|salt| salt.expose().len() < 16) {
+            return refuse("ingest.salt", "***".into(), "expected at least 16 characters");
+        }
         for (index, key) in self.api_keys.iter().enumerate() {
             if key.key.expose().len() < 4 {
                 return refuse(
@@ -457,6 +479,12 @@ fn scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Scope>, D::E
     Vec::<String>::deserialize(deserializer)?.into_iter().map(scope).collect()
 }
 
+fn whole_pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
+    let pattern = Option::<String>::deserialize(deserializer)?.filter(|pattern| !pattern.is_empty());
+    let compile = |pattern: String| Regex::new(&format!("^(?:{pattern})$")).map_err(serde::de::Error::custom);
+    pattern.map(compile).transpose()
+}
+
 fn is_topic_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
 }
@@ -542,6 +570,8 @@ mod tests {
             ("sink.batch_rows=0", vec!["sink.batch_rows", "0", "at least 1"]),
             ("sink.batch_rows=many", vec!["sink.batch_rows", "many"]),
             ("kafka.unknown=1", vec!["unknown"]),
+            ("ingest.salt=too-short", vec!["ingest.salt", "at least 16"]),
+            ("ingest.route_ids=(", vec!["route_ids", "unclosed group"]),
         ] {
             let message = load(&[assignment]).unwrap_err().to_string();
             for part in parts {

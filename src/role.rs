@@ -93,6 +93,13 @@ pub async fn start(
                 // The parts that run already must end, or the process would not.
                 let ingest = started.inspect_err(|_| shutdown.cancel())?;
                 router = router.merge(ingest.router());
+                let intake = ingest.intake(&log, &config.process).inspect_err(|_| shutdown.cancel())?;
+                let (readiness, shutdown) = (health.part("intake"), shutdown.clone());
+                let copying = tokio::task::spawn_blocking(move || {
+                    intake.run(&readiness, &shutdown);
+                    Ok(())
+                });
+                parts.push(part("intake", copying));
                 way_in = Some(ingest);
             }
             Role::Process => {

@@ -227,7 +227,9 @@ mod tests {
             let meta = match &row {
                 Row::Incident(incident) => &incident.meta,
                 Row::SlaMetric(metric) => &metric.meta,
-                Row::DeadLetter(_) | Row::LateEvent(_) => panic!("{row:?}"),
+                Row::Signal(_) | Row::Session(_) | Row::DeadLetter(_) | Row::LateEvent(_) => {
+                    panic!("{row:?}")
+                }
             };
             let version = meta.version;
             if let Some((former, ..)) = last.insert(meta.id, (version, meta.retracted, row)) {

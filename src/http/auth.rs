@@ -49,8 +49,12 @@ impl ApiKeys {
 
     /// The tenant of the request's key, if that may do `scope`.
     fn authorize(&self, parts: &Parts, scope: Scope) -> Result<Tenant, ApiError> {
-        let grant =
-            presented(parts).and_then(|key| self.0.get(&hash(key))).ok_or_else(ApiError::unauthorized)?;
+        self.tenant(presented(parts).ok_or_else(ApiError::unauthorized)?, scope)
+    }
+
+    /// The tenant of a key, if that may do `scope`.
+    pub(crate) fn tenant(&self, key: &[u8], scope: Scope) -> Result<Tenant, ApiError> {
+        let grant = self.0.get(&hash(key)).ok_or_else(ApiError::unauthorized)?;
         if !grant.scopes.contains(&scope) {
             return Err(ApiError::forbidden(scope));
         }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_path_to_error::{Path, Segment};
 
 use crate::http::ApiError;
 
@@ -17,6 +18,9 @@ pub enum Form {
     Batch,
     /// Either.
     OneOrBatch,
+    /// Either; what the items of a batch [share](Shared) may stand beside them. No value and no unknown name is repeated in
+    /// an error.
+    OneOrBatchSharing,
 }
 
 /// What a body holds.
@@ -24,8 +28,17 @@ pub enum Form {
 pub enum Items<'a> {
     /// One item.
     One(&'a RawValue),
-    /// The items of a batch.
-    Batch(Vec<&'a RawValue>),
+    /// The items of a batch, and what they share.
+    Batch(Vec<&'a RawValue>, Shared<'a>),
+}
+
+/// What stands in a batch beside its items, for all of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shared<'a> {
+    /// When it was sent, by the sender's clock.
+    pub sent_at: Option<&'a RawValue>,
+    /// Fields for each item that lacks them.
+    pub context: Option<&'a RawValue>,
 }
 
 /// The JSON that the bytes are.
@@ -46,24 +59,39 @@ pub fn items(bytes: &[u8], form: Form) -> Result<Items<'_>, ApiError> {
         #[serde(borrow)]
         events: Option<Vec<&'a RawValue>>,
     }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct SharingBatch<'a> {
+        #[serde(borrow)]
+        events: Option<Vec<&'a RawValue>>,
+        #[serde(borrow)]
+        sent_at: Option<&'a RawValue>,
+        #[serde(borrow)]
+        context: Option<&'a RawValue>,
+    }
 
     let body = json(bytes)?;
+    let has_events = || Ok(body.get().starts_with('{') && parse::<Peek<'_>>(body, "")?.events.is_some());
     let is_batch = match form {
         Form::One => false,
         Form::Batch => true,
-        Form::OneOrBatch => body.get().starts_with('{') && parse::<Peek<'_>>(body, "")?.events.is_some(),
+        Form::OneOrBatch | Form::OneOrBatchSharing => has_events()?,
     };
     if !is_batch {
         return Ok(Items::One(body));
     }
-    let items = parse::<Batch<'_>>(body, "")?
-        .events
-        .ok_or_else(|| ApiError::invalid("events", "missing: expected {\"events\":[…]}"))?;
+    let (items, shared) = if form == Form::OneOrBatchSharing {
+        let SharingBatch { events, sent_at, context } = parse_unrepeated(body, "")?;
+        (events, Shared { sent_at, context })
+    } else {
+        (parse::<Batch<'_>>(body, "")?.events, Shared::default())
+    };
+    let items = items.ok_or_else(|| ApiError::invalid("events", "missing: expected {\"events\":[…]}"))?;
     if items.len() > ITEMS {
         let message = format!("a batch may have {ITEMS} items, this one has {}", items.len());
         return Err(ApiError::too_large(message));
     }
-    Ok(Items::Batch(items))
+    Ok(Items::Batch(items, shared))
 }
 
 /// Reads an object of a known form; `path` is where it stands in the body. The error names the field.
@@ -83,6 +111,67 @@ pub fn parse<'a, T: Deserialize<'a>>(json: &'a RawValue, path: &str) -> Result<T
         let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
         ApiError::invalid(field, reason)
     })
+}
+
+/// As [`parse`], but nothing that was sent is repeated in the error: it names fields that `T` has, and what they may hold.
+pub fn parse_unrepeated<'a, T: Deserialize<'a>>(json: &'a RawValue, path: &str) -> Result<T, ApiError> {
+    if !json.get().starts_with('{') {
+        return Err(ApiError::invalid(whole(path), "expected an object"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(json.get());
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let said = error.inner().to_string();
+        let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said);
+        // serde says first what it found, and last, in words of the program, what it expected.
+        let expected = said.rsplit_once(", expected ").map(|(_, expected)| in_words(expected));
+        let expected = expected.filter(|_| !said.ends_with(", there are no fields"));
+        let named = |prefix: &str| said.strip_prefix(prefix)?.split('`').next();
+        let is_unknown = said.starts_with("unknown field ");
+        let place = place(path, error.path(), is_unknown);
+        if let Some(field) = named("missing field `") {
+            return ApiError::invalid(at(&place, field), "missing");
+        }
+        if let Some(field) = named("duplicate field `") {
+            return ApiError::invalid(at(&place, field), "it is there twice");
+        }
+        let reason = match (is_unknown, expected) {
+            (true, Some(fields)) => {
+                format!("a field is unknown; the known ones are {}", fields.trim_start_matches("one of "))
+            }
+            (true, None) => "a field is unknown; there are none here".to_owned(),
+            (false, Some(expected)) => format!("expected {expected}"),
+            (false, None) => "this value is not allowed".to_owned(),
+        };
+        ApiError::invalid(whole(&place), reason)
+    })
+}
+
+/// Types by the names that JSON has for them.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "f64" => "a number",
+        "i32" | "i64" => "an integer",
+        "a string" => "a text",
+        "a boolean" => "true or false",
+        "a sequence" => "an array",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    }
+}
+
+/// Where an error lies, as far as the names on the way are the program's own: neither the name of an unknown field nor a
+/// variant, which is a value.
+fn place(path: &str, error: &Path, is_unknown: bool) -> String {
+    let mut place = path.to_owned();
+    let mut segments = error.iter().peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            Segment::Seq { index } => place += &format!("[{index}]"),
+            Segment::Map { key } if !(is_unknown && segments.peek().is_none()) => place = at(&place, key),
+            _ => break,
+        }
+    }
+    place
 }
 
 /// How what stands at `path` is named.
@@ -107,7 +196,7 @@ mod tests {
 
     #[test]
     fn items_are_found_or_the_field_is_named() {
-        use Form::{Batch, One, OneOrBatch};
+        use Form::{Batch, One, OneOrBatch, OneOrBatchSharing};
         for (body, form, expected) in [
             (r#"{"a":1}"#, One, "one"),
             (r#"{"events":[1]}"#, One, "one"),
@@ -120,6 +209,19 @@ mod tests {
             (r#"{"events":{}}"#, Batch, "422 events invalid type: map, expected a sequence"),
             (r#"{"events":[],"x":1}"#, OneOrBatch, "422 x unknown field `x`, expected `events`"),
             (r#"{"events":[],"events":[]}"#, OneOrBatch, "422 body duplicate field `events`"),
+            (r#"{"events":[1],"sent_at":7,"context":{}}"#, OneOrBatchSharing, "batch of 1"),
+            (
+                r#"{"events":[1],"context":{}}"#,
+                OneOrBatch,
+                "422 context unknown field `context`, expected `events`",
+            ),
+            (
+                r#"{"events":[],"hunter2":1}"#,
+                OneOrBatchSharing,
+                "422 body a field is unknown; the known ones are `events`, `sent_at`, `context`",
+            ),
+            (r#"{"events":"hunter2"}"#, OneOrBatchSharing, "422 events expected an array"),
+            (r#"{"events":[],"context":1,"context":2}"#, OneOrBatchSharing, "422 context it is there twice"),
             ("", One, "400 null null"),
             ("{\"a\":1", One, "400 null null"),
             ("{} {}", One, "400 null null"),
@@ -127,7 +229,7 @@ mod tests {
         ] {
             let found = match items(body.as_bytes(), form) {
                 Ok(Items::One(_)) => "one".to_owned(),
-                Ok(Items::Batch(items)) => format!("batch of {}", items.len()),
+                Ok(Items::Batch(items, _)) => format!("batch of {}", items.len()),
                 Err(refusal) => {
                     let (status, details) = error(refusal);
                     format!("{status} {details}")

@@ -336,7 +336,8 @@ mod tests {
     }
 
     fn item<'a>(path: &'a str, json: &'a RawValue) -> Item<'a> {
-        Item { tenant: "boston", arrival: Arrival::At(NOW), new_id: &|| "new".to_owned(), path, json }
+        let shared = body::Shared::default();
+        Item { tenant: "boston", arrival: Arrival::At(NOW), new_id: &|| "new".to_owned(), path, json, shared }
     }
 
     fn read_as(
@@ -564,7 +565,7 @@ mod tests {
             for form in [Form::One, Form::Batch, Form::OneOrBatch] {
                 match body::items(text.as_bytes(), form) {
                     Ok(body::Items::One(json)) => read_item("", json),
-                    Ok(body::Items::Batch(items)) => items.iter().for_each(|json| read_item("events[0]", json)),
+                    Ok(body::Items::Batch(items, _)) => items.iter().for_each(|json| read_item("events[0]", json)),
                     Err(error) => check(&error),
                 }
             }

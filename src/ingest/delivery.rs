@@ -1,6 +1,6 @@
 //! Records to Kafka, in order, acknowledged by all replicas; and whether Kafka is there.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -28,7 +28,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 /// What records may wait for Kafka in memory, in KiB; past it requests are answered with 503.
 const QUEUE_KIB: &str = "65536";
 
-/// A record for the topic.
+/// A record for a family's topic.
 pub struct Record {
     /// Its key.
     pub key: String,
@@ -47,23 +47,40 @@ pub struct Position {
     pub offset: i64,
 }
 
-/// The way to one topic.
-pub struct Delivery {
-    producer: FutureProducer,
+/// Where the records of a family go.
+pub struct Destination {
     family: &'static str,
     topic: String,
     /// How many partitions the topic has, once known: fixed for its generation.
     partitions: OnceLock<u32>,
+}
+
+impl Destination {
+    /// The topic of `family`.
+    pub fn new(log: &Log, family: &'static str) -> Arc<Self> {
+        Arc::new(Self { family, topic: log.name(family), partitions: OnceLock::new() })
+    }
+
+    /// The family.
+    pub fn family(&self) -> &'static str {
+        self.family
+    }
+}
+
+/// The way to the families' topics.
+pub struct Delivery {
+    producer: FutureProducer,
+    destinations: Vec<Arc<Destination>>,
     readiness: Readiness,
     /// A delivery failed: time to ask Kafka.
     doubt: Notify,
 }
 
 impl Delivery {
-    /// The way to the topic of `family`. A record not acknowledged within `timeout` has failed.
+    /// The way to `destinations`. A record not acknowledged within `timeout` has failed.
     pub fn new(
         log: &Log,
-        family: &'static str,
+        destinations: Vec<Arc<Destination>>,
         timeout: Duration,
         readiness: Readiness,
     ) -> Result<Self, IngestError> {
@@ -73,32 +90,20 @@ impl Delivery {
             .set("queue.buffering.max.kbytes", QUEUE_KIB)
             .create()
             .map_err(IngestError::Producer)?;
-        Ok(Self {
-            producer,
-            family,
-            topic: log.name(family),
-            partitions: OnceLock::new(),
-            readiness,
-            doubt: Notify::new(),
-        })
-    }
-
-    /// The family.
-    pub fn family(&self) -> &'static str {
-        self.family
+        Ok(Self { producer, destinations, readiness, doubt: Notify::new() })
     }
 
     /// Delivers the records, in their order within each partition; `None` where Kafka did not take
     /// one. (After a time-out Kafka may hold it all the same: sent again with the same event id, it
     /// is a duplicate.)
-    pub async fn deliver(&self, records: Vec<Record>) -> Vec<Option<Position>> {
-        let Some(&partitions) = self.partitions.get() else {
+    pub async fn deliver(&self, to: &Destination, records: Vec<Record>) -> Vec<Option<Position>> {
+        let Some(&partitions) = to.partitions.get() else {
             return vec![None; records.len()];
         };
         let begun = Instant::now();
         let mut waiting = Vec::with_capacity(records.len());
         for record in &records {
-            let outgoing = FutureRecord::to(&self.topic)
+            let outgoing = FutureRecord::to(&to.topic)
                 .key(&record.key)
                 .payload(&record.value)
                 .partition(id::partition(record.route, partitions));
@@ -133,8 +138,8 @@ impl Delivery {
         self.doubt.notify_one();
     }
 
-    /// Asks Kafka for the topic for as long as the role runs, and says whether it is ready.
-    pub async fn probe(self: std::sync::Arc<Self>) {
+    /// Asks Kafka for the topics for as long as the role runs, and says whether it is ready.
+    pub async fn probe(self: Arc<Self>) {
         let mut back_off = BACK_OFF.0;
         loop {
             let delivery = self.clone();
@@ -158,14 +163,18 @@ impl Delivery {
         }
     }
 
-    /// One look at the topic. Blocks for [`PROBE_TIMEOUT`] at most.
+    /// One look at each topic. Blocks for [`PROBE_TIMEOUT`] a topic at most.
     fn look(&self) -> Result<(), String> {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             return Err(format!("Kafka's client has failed for good: {code}: {reason}; restart the process"));
         }
-        let known = self.partitions.get().copied();
+        self.destinations.iter().try_for_each(|destination| self.look_at(destination))
+    }
+
+    fn look_at(&self, destination: &Destination) -> Result<(), String> {
+        let Destination { topic, partitions, .. } = destination;
         // Asking for a topic by name may create it, so until it is known to be there all are asked for.
-        let name = known.map(|_| self.topic.as_str());
+        let name = partitions.get().map(|_| topic.as_str());
         let metadata = self
             .producer
             .client()
@@ -174,16 +183,15 @@ impl Delivery {
         let found = metadata
             .topics()
             .iter()
-            .find(|topic| topic.name() == self.topic && topic.error().is_none())
-            .map_or(0, |topic| topic.partitions().len() as u32);
+            .find(|found| found.name() == topic && found.error().is_none())
+            .map_or(0, |found| found.partitions().len() as u32);
         if found == 0 {
-            return Err(format!("Kafka has no topic {}; \"tidewatch migrate\" makes it", self.topic));
+            return Err(format!("Kafka has no topic {topic}; \"tidewatch migrate\" makes it"));
         }
-        let expected = *self.partitions.get_or_init(|| found);
+        let expected = *partitions.get_or_init(|| found);
         if found != expected {
             return Err(format!(
-                "topic {} has {found} partitions and had {expected}: they are fixed for a generation of a topic",
-                self.topic
+                "topic {topic} has {found} partitions and had {expected}: they are fixed for a generation of a topic"
             ));
         }
         Ok(())

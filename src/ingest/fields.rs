@@ -12,7 +12,7 @@ use crate::http::ApiError;
 pub const AHEAD: Millis = 5 * 60 * 1000;
 
 /// 1900-01-01 and 2300-01-01: what the stores behind the log can hold.
-const TIMES: std::ops::Range<Millis> = -2_208_988_800_000..10_413_792_000_000;
+pub const TIMES: std::ops::Range<Millis> = -2_208_988_800_000..10_413_792_000_000;
 
 /// The producer's event id, or a new one. An event without an id of its producer's can't be
 /// recognised when it is sent again.
@@ -43,16 +43,17 @@ pub fn occurred_at(text: Option<&str>, arrival: Arrival, path: &str) -> Result<M
     if let Arrival::At(now) = arrival
         && time > now.saturating_add(AHEAD)
     {
-        let now = Timestamp::from_millisecond(now).unwrap_or_default();
-        let reason = format!("{text} is more than 5 minutes ahead of its arrival at {now:.3}");
-        return Err(ApiError::new(
-            axum::http::StatusCode::UNPROCESSABLE_ENTITY,
-            "future_event",
-            "the event lies in the future",
-        )
-        .with_details(field, reason));
+        return Err(future_event(&field, &format!("{text} is"), now));
     }
     Ok(time)
+}
+
+/// The refusal of an event that lies too far ahead of its arrival; `what` is what the reason begins with.
+pub fn future_event(field: &str, what: &str, arrival: Millis) -> ApiError {
+    let arrival = Timestamp::from_millisecond(arrival).unwrap_or_default();
+    let reason = format!("{what} more than 5 minutes ahead of its arrival at {arrival:.3}");
+    let status = axum::http::StatusCode::UNPROCESSABLE_ENTITY;
+    ApiError::new(status, "future_event", "the event lies in the future").with_details(field, reason)
 }
 
 /// An id that no other event has.
@@ -62,21 +63,49 @@ pub fn new_id() -> String {
 
 /// A point in time, RFC 3339 with its zone.
 pub fn time(text: &str, field: &str) -> Result<Millis, ApiError> {
+    parse_time(text).map_err(|reason| {
+        let reason = match reason {
+            NotATime::Malformed(reason) => format!("{:?} {reason}", shortened(text)),
+            NotATime::Far(reason) => reason.to_owned(),
+        };
+        ApiError::invalid(field, reason)
+    })
+}
+
+/// Why a text is no time; it does not repeat the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotATime {
+    /// It has another form.
+    Malformed(&'static str),
+    /// No store could hold it.
+    Far(&'static str),
+}
+
+impl NotATime {
+    /// The reason.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed(reason) | Self::Far(reason) => reason,
+        }
+    }
+}
+
+/// As [`time`](fn@time), of a text that must not be repeated.
+pub fn parse_time(text: &str) -> Result<Millis, NotATime> {
     // RFC 3339 has hours 00 to 23 in an offset too; the parser takes more.
     let offset = text.get(10..).and_then(|time| time.rsplit_once(['+', '-'])).map(|(_, offset)| offset);
     let is_far =
         offset.and_then(|offset| offset.get(..2)?.parse::<u8>().ok()).is_some_and(|hours| hours > 23);
     let time = text.parse::<Timestamp>().ok().filter(|_| !is_far).ok_or_else(|| {
-        let reason = if !is_far && text.parse::<DateTime>().is_ok() {
+        NotATime::Malformed(if !is_far && text.parse::<DateTime>().is_ok() {
             "has no zone: end it with Z or an offset such as -04:00"
         } else {
             "expected RFC 3339, such as 2011-07-01T09:30:00-04:00"
-        };
-        ApiError::invalid(field, format!("{:?} {reason}", shortened(text)))
+        })
     })?;
     let millis = time.as_millisecond();
     if !TIMES.contains(&millis) {
-        return Err(ApiError::invalid(field, "expected a time from 1900 to 2299"));
+        return Err(NotATime::Far("expected a time from 1900 to 2299"));
     }
     Ok(millis)
 }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::body::{self, Form, Items};
-use super::delivery::{Delivery, Position, RETRY_AFTER, Record};
+use super::body::{self, Form, Items, Shared};
+use super::delivery::{Delivery, Destination, Position, RETRY_AFTER, Record};
 use super::fields;
 use crate::codec::PinnedSchema;
 use crate::event::Millis;
@@ -27,6 +27,7 @@ const LOG_POSITION: HeaderName = HeaderName::from_static("x-log-position");
 pub struct Gate {
     keys: ApiKeys,
     delivery: Arc<Delivery>,
+    destination: Arc<Destination>,
     schema: &'static PinnedSchema,
 }
 
@@ -48,6 +49,8 @@ pub struct Item<'a> {
     pub path: &'a str,
     /// Itself.
     pub json: &'a RawValue,
+    /// What its batch says of all items.
+    pub shared: Shared<'a>,
 }
 
 /// When an item arrives.
@@ -108,8 +111,13 @@ pub struct AnswerToBatch<R> {
 
 impl Gate {
     /// The gate of a family: who may pass, where to, and written how.
-    pub fn new(keys: ApiKeys, delivery: Arc<Delivery>, schema: &'static PinnedSchema) -> Self {
-        Self { keys, delivery, schema }
+    pub fn new(
+        keys: ApiKeys,
+        delivery: Arc<Delivery>,
+        destination: Arc<Destination>,
+        schema: &'static PinnedSchema,
+    ) -> Self {
+        Self { keys, delivery, destination, schema }
     }
 
     /// Receives a request whose items `read` turns into submissions.
@@ -126,22 +134,23 @@ impl Gate {
             NoParameters::from_request_parts(&mut parts, &()).await?;
             let JsonBytes(bytes) = JsonBytes::from_request(Request::from_parts(parts, body), &()).await?;
             let arrival = Arrival::At(Timestamp::now().as_millisecond());
-            let read = |path: &str, json: &RawValue| {
-                let item = Item { tenant: tenant.as_str(), arrival, new_id: &fields::new_id, path, json };
+            let read = |path: &str, json: &RawValue, shared: Shared<'_>| {
+                let item =
+                    Item { tenant: tenant.as_str(), arrival, new_id: &fields::new_id, path, json, shared };
                 let Submission { event, key, route, receipt } = read(&item)?;
                 let value = self.schema.encode(&event).map_err(ApiError::internal)?;
                 Ok((Record { key, route, value }, receipt))
             };
             match body::items(&bytes, form)? {
                 Items::One(json) => {
-                    let (record, receipt) = read("", json)?;
+                    let (record, receipt) = read("", json, Shared::default())?;
                     self.deliver_one(record, receipt).await
                 }
-                Items::Batch(items) => {
+                Items::Batch(items, shared) => {
                     let read = items
                         .into_iter()
                         .enumerate()
-                        .map(|(index, json)| read(&format!("events[{index}]"), json))
+                        .map(|(index, json)| read(&format!("events[{index}]"), json, shared))
                         .collect();
                     Ok(self.deliver_batch(read).await)
                 }
@@ -154,7 +163,7 @@ impl Gate {
     }
 
     async fn deliver_one<R: Serialize>(&self, record: Record, receipt: R) -> Result<Response, ApiError> {
-        let position = match self.delivery.deliver(vec![record]).await.pop() {
+        let position = match self.delivery.deliver(&self.destination, vec![record]).await.pop() {
             Some(Some(position)) => position,
             _ => return Err(unavailable("Kafka did not take the event; send it again, with the same id")),
         };
@@ -179,7 +188,7 @@ impl Gate {
             }
         }
         let (mut accepted, mut failed, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-        for (item, position) in fit.into_iter().zip(self.delivery.deliver(records).await) {
+        for (item, position) in fit.into_iter().zip(self.delivery.deliver(&self.destination, records).await) {
             match position {
                 Some(position) => {
                     positions.push(position);
@@ -210,13 +219,13 @@ impl Gate {
     fn position(&self, positions: &[Position]) -> String {
         let mut highest = LogPosition::default();
         for position in positions {
-            highest.add(self.delivery.family(), position.partition, position.offset);
+            highest.add(self.destination.family(), position.partition, position.offset);
         }
         highest.to_string()
     }
 
     fn count_accepted(&self, count: usize) {
-        metrics::counter!("tidewatch_ingest_accepted_total", "family" => self.delivery.family())
+        metrics::counter!("tidewatch_ingest_accepted_total", "family" => self.destination.family())
             .increment(count as u64);
     }
 }

@@ -420,6 +420,7 @@ mod tests {
                 Row::SlaMetric(row) => format!("{}metric met={}", sign(&row.meta), row.met),
                 Row::DeadLetter(row) => row.reason,
                 Row::LateEvent(row) => format!("late {}", row.event_id),
+                Row::Signal(_) | Row::Session(_) => panic!("{row:?}"),
             };
             self.driver.take().into_iter().map(show).collect()
         }

@@ -55,7 +55,6 @@ pub struct InteractionsSettings {
 /// How grave an incident is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "as Severity")]
 pub enum SeverityName {
     Low,
     Medium,

@@ -77,7 +77,6 @@ macro_rules! type_names {
         /// What happened; `navigation` is any of `push`, `replace`, `back`, `forward`, `reload` and `hash`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
-        #[expect(missing_docs, reason = "as the API names them")]
         pub enum TypeName {
             Navigation,
             $($name),*
@@ -108,7 +107,6 @@ type_names!(
 /// What events of one signal have in common.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "as Same")]
 pub enum SameName {
     #[default]
     Session,
@@ -121,7 +119,6 @@ pub enum SameName {
 /// How a distance is measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "as Metric")]
 pub enum MetricName {
     #[default]
     Manhattan,

@@ -36,10 +36,10 @@ use crate::codec::{self, CodecError, PinnedSchema};
 use crate::config;
 use crate::event::{Event, Millis};
 use crate::http::ApiError;
-use crate::ingest::body::{self, Form, Items};
-use crate::ingest::civic;
+use crate::ingest::body::{self, Form, Items, Shared};
+use crate::ingest::{civic, interactions};
 use crate::ingest::gate::{Arrival, Item, Submission};
-use crate::settings::{self, CivicSettings, Document, FileError, Problem};
+use crate::settings::{self, CivicSettings, Document, FileError, InteractionsSettings, Problem};
 use crate::stream::{FamilySettings, Operator};
 use crate::worker::{self, Family, OutputRow};
 
@@ -53,7 +53,7 @@ const EXAMPLE: &str = r#"Example: a report that is overdue when the next one of 
   $ tidewatch try --family civic --receipts bench.ndjson              the ids of the issues, on stderr
 
 A line is an item of the family's HTTP routes. civic: {"report": {…}}, {"status": {"issue_id": …, …}}, either without
-its wrapper, or {"events": […]} of them. An event without an id is named by its line.
+its wrapper, or {"events": […]} of them. interactions: an event of docs/interactions.md, or a batch of them. An event without an id is named by its line.
 
 A row is printed as {"topic": …, then its fields as schemas/avro names them}: times as RFC 3339, bytes as text or else
 as base64. Where a row has itself a field `topic` (dead letters, late events: the family topic), it is `record_topic`.
@@ -99,6 +99,18 @@ pub struct Options {
 enum FamilyName {
     /// Citizens' reports and the issues they open.
     Civic,
+    /// What people do in a browser.
+    Interactions,
+}
+
+impl FamilyName {
+    /// What a line may be.
+    fn form(self) -> Form {
+        match self {
+            Self::Civic => Form::OneOrBatch,
+            Self::Interactions => Form::OneOrBatchSharing,
+        }
+    }
 }
 
 /// When a record is appended.
@@ -204,6 +216,11 @@ fn run_family(
             let settings = options.settings::<CivicSettings>()?;
             Trial::new(options, worker::civic(), settings, civic::of_any_route, output, notes)?.run(input)
         }
+        FamilyName::Interactions => {
+            let settings = options.settings::<InteractionsSettings>()?;
+            let read = interactions::of_any_route;
+            Trial::new(options, worker::interactions(), settings, read, output, notes)?.run(input)
+        }
     }
 }
 
@@ -282,11 +299,13 @@ where
                 return Ok(());
             }
         };
-        match body::items(rest.as_deref().unwrap_or(text), Form::OneOrBatch) {
-            Ok(Items::One(json)) => self.item(number, arrival, "", json, &|| format!("line-{number}")),
-            Ok(Items::Batch(items)) => items.into_iter().enumerate().try_for_each(|(index, json)| {
+        match body::items(rest.as_deref().unwrap_or(text), self.options.family.form()) {
+            Ok(Items::One(json)) => {
+                self.item(number, arrival, ("", Shared::default()), json, &|| format!("line-{number}"))
+            }
+            Ok(Items::Batch(items, shared)) => items.into_iter().enumerate().try_for_each(|(index, json)| {
                 let id = || format!("line-{number}.{index}");
-                self.item(number, arrival, &format!("events[{index}]"), json, &id)
+                self.item(number, arrival, (&format!("events[{index}]"), shared), json, &id)
             }),
             Err(error) => {
                 self.refuse(number, &error);
@@ -315,11 +334,11 @@ where
         &mut self,
         number: u64,
         arrival: Arrival,
-        path: &str,
+        (path, shared): (&str, Shared<'_>),
         json: &RawValue,
         new_id: &dyn Fn() -> String,
     ) -> Result<(), TrialError> {
-        let item = Item { tenant: &self.options.tenant, arrival, new_id, path, json };
+        let item = Item { tenant: &self.options.tenant, arrival, new_id, path, json, shared };
         let Submission { event, key, route, receipt } = match (self.read)(&item) {
             Ok(submission) => submission,
             Err(error) => {

@@ -114,7 +114,7 @@ impl WorkerError {
         move |source| Self::Restore { changelog: changelog.to_owned(), partition, source }
     }
 
-    pub(super) fn kafka(action: &'static str) -> impl FnOnce(KafkaError) -> Self {
+    pub(crate) fn kafka(action: &'static str) -> impl FnOnce(KafkaError) -> Self {
         move |source| Self::Kafka { action, source }
     }
 }

@@ -31,7 +31,7 @@ fn is_wanted(step: FailPoint) -> bool {
 
 /// The steps, in the order of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FailPoint {
+pub(crate) enum FailPoint {
     /// Outputs have been handed to the producer.
     Outputs,
     /// The changes of the state, too.

@@ -6,8 +6,10 @@ use rdkafka::message::Message;
 
 use super::marks;
 use crate::codec::{self, CodecError};
-use crate::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, Session, Signal, SlaMetric};
-use crate::log::Log;
+use crate::event::derived::{
+    Accounting, DeadLetter, Incident, LateEvent, Progress, Row, RowMeta, Session, Signal, SlaMetric,
+};
+use crate::log::{Log, first_append};
 use crate::operators::interactions::Interactions;
 use crate::operators::sla::Sla;
 use crate::settings::{self, Book, CivicSettings, History, InteractionsSettings, SettingsError};
@@ -80,7 +82,7 @@ impl<O: Operator> Family<O> {
         };
         Ok(Record {
             offset: message.offset(),
-            append_time: message.timestamp().to_millis().unwrap_or(i64::MIN),
+            append_time: first_append::append_time(message),
             raw_key: message.key(),
             raw_value: message.payload(),
             payload,

@@ -37,14 +37,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::WorkerError;
 pub use family::{Decode, Family, OutputRow, civic, interactions};
+pub(crate) use fail_point::FailPoint;
 use marks::Marks;
 pub(crate) use marks::is_mark;
 use partitions::Partitions;
-use rebalance::{Change, RebalanceQueue};
+pub(crate) use rebalance::{Change, RebalanceQueue, leave};
 use report::Reporter;
 use restore::Restoration;
 use snapshot::Snapshots;
-use transaction::Transaction;
+pub(crate) use transaction::Transaction;
 
 use crate::config::ProcessConfig;
 use crate::http::Readiness;
@@ -193,18 +194,7 @@ where
             // No reader may wait for an open transaction until the broker's time-out.
             self.transaction.abort();
         }
-        // Leaving the group hands the partitions over at once, and must not wait for this loop: what the group has decided and
-        // nobody has acted on is answered, or the client would wait for that answer for ever.
-        self.consumer.context().close();
-        while let Some(change) = self.consumer.context().next_change() {
-            let answered = match change {
-                Change::Assigned(list) => self.consumer.incremental_assign(&list),
-                Change::Revoked(list) => self.consumer.incremental_unassign(&list),
-            };
-            if let Err(error) = answered {
-                tracing::warn!(%error, "answering the group before leaving it");
-            }
-        }
+        leave(&self.consumer);
         result
     }
 

@@ -12,7 +12,7 @@ use crate::log::statistics;
 
 /// What the group decided.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// Partitions to take over.
     Assigned(TopicPartitionList),
     /// Partitions to hand over.
@@ -23,7 +23,7 @@ pub(super) enum Change {
 /// is open has been committed, not inside the callback. The callback runs in the loop's own `poll`, so
 /// the lock is never contended.
 #[derive(Debug)]
-pub(super) struct RebalanceQueue {
+pub(crate) struct RebalanceQueue {
     /// The group, for metrics.
     group: String,
     state: Mutex<State>,
@@ -55,6 +55,21 @@ impl RebalanceQueue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Prepares a client to leave its group, which hands the partitions over at once and must not wait for the loop: what the
+/// group has decided and nobody has acted on is answered, or the client would wait for that answer for ever.
+pub(crate) fn leave(consumer: &BaseConsumer<RebalanceQueue>) {
+    consumer.context().close();
+    while let Some(change) = consumer.context().next_change() {
+        let answered = match change {
+            Change::Assigned(list) => consumer.incremental_assign(&list),
+            Change::Revoked(list) => consumer.incremental_unassign(&list),
+        };
+        if let Err(error) = answered {
+            tracing::warn!(%error, "answering the group before leaving it");
+        }
     }
 }
 

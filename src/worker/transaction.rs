@@ -8,7 +8,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 
 use super::WorkerError;
@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const INITIALISE: Duration = Duration::from_secs(5);
 
 /// A worker's transactions, one after the other.
-pub(super) struct Transaction {
+pub(crate) struct Transaction {
     producer: BaseProducer<Deliveries>,
     log: Log,
     is_open: bool,
@@ -33,7 +33,7 @@ pub(super) struct Transaction {
 }
 
 /// Where what was written ends: by input partition, then by topic and output partition.
-pub(super) type Ends = BTreeMap<i32, BTreeMap<(String, i32), i64>>;
+pub(crate) type Ends = BTreeMap<i32, BTreeMap<(String, i32), i64>>;
 
 /// What the broker said of the records sent.
 #[derive(Default)]
@@ -104,6 +104,20 @@ impl Transaction {
             self.send(BaseRecord::with_opaque_to(&name, input as usize).key(row.key()).payload(&value));
         self.buffer = value;
         sent
+    }
+
+    /// Adds a record that is made of one of the input partition `input`; opens a transaction if there is none.
+    pub fn send_copy(
+        &mut self,
+        topic: &str,
+        key: &[u8],
+        value: &[u8],
+        headers: OwnedHeaders,
+        input: i32,
+    ) -> Result<(), WorkerError> {
+        self.outputs += 1;
+        self.bytes += value.len();
+        self.send(BaseRecord::with_opaque_to(topic, input as usize).key(key).payload(value).headers(headers))
     }
 
     /// Adds a change of the state of the input partition `input`; without a value it removes.

@@ -398,5 +398,7 @@ fn civic_bytes(row: &derived::Row) -> String {
         derived::Row::SlaMetric(row) => bytes(row),
         derived::Row::DeadLetter(row) => bytes(row),
         derived::Row::LateEvent(row) => bytes(row),
+        derived::Row::Signal(row) => bytes(row),
+        derived::Row::Session(row) => bytes(row),
     }
 }

@@ -13,6 +13,7 @@ mod expected;
 mod explain;
 mod generate;
 mod input;
+mod interactions;
 mod letters;
 mod live;
 mod load;

@@ -146,7 +146,12 @@ impl System {
     /// Starts a worker that stops for good at a step of its commits, once its transaction holds outputs; and waits until it
     /// has. Returns how many outputs there are.
     pub async fn start_until(&self, step: &str, settings: &[&str]) -> (Process, usize) {
-        let (process, lines) = self.start_with("process", settings, &[("FAIL_POINT", step)]);
+        self.start_role_until("process", step, settings).await
+    }
+
+    /// As [`start_until`](Self::start_until), of any role whose transactions have such steps.
+    pub async fn start_role_until(&self, role: &str, step: &str, settings: &[&str]) -> (Process, usize) {
+        let (process, lines) = self.start_with(role, settings, &[("FAIL_POINT", step)]);
         let outputs = told(step, lines, move |line| {
             let outputs = line.strip_prefix("fail point ")?.split_once(" with ")?.1;
             outputs.strip_suffix(" outputs")?.parse().ok()
@@ -167,6 +172,24 @@ impl System {
         settings: &[&str],
         environment: &[(&str, &str)],
     ) -> (Process, BufReader<ChildStdout>) {
+        self.start_telling(role, settings, environment, Stdio::inherit())
+    }
+
+    /// Starts a role that says all it ever says into a file, and waits until it is ready.
+    pub async fn start_talkative(&self, role: &str, settings: &[&str], file: &Path) -> Process {
+        let told = std::fs::File::create(file).unwrap();
+        let (process, _) = self.start_telling(role, settings, &[("TIDEWATCH_LOG", "trace")], told.into());
+        process.ready().await;
+        process
+    }
+
+    fn start_telling(
+        &self,
+        role: &str,
+        settings: &[&str],
+        environment: &[(&str, &str)],
+        told: Stdio,
+    ) -> (Process, BufReader<ChildStdout>) {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         // Bound to this thread: a test that fails leaves nothing behind.
         let mut command = Command::new(BINARY);
@@ -176,7 +199,7 @@ impl System {
             command.args(["--set", setting]);
         }
         command.env("TIDEWATCH_LOG", "warn").envs(environment.iter().copied()).stdin(Stdio::null());
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(told).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         (Process { child, url: format!("http://127.0.0.1:{port}") }, lines)
     }

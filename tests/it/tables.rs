@@ -17,7 +17,7 @@ type Row = Map<String, serde_json::Value>;
 /// What names a row of a topic's table, and what orders its versions. Rows without versions are the same each time.
 fn identity(topic: &str) -> (&'static [&'static str], Option<&'static str>) {
     match topic {
-        "civic" => (&["log_partition", "log_offset"], None),
+        "civic" | "interactions" => (&["log_partition", "log_offset"], None),
         "settings" => (&["log_offset"], None),
         "progress" => (&["topic", "partition", "operator"], Some("log_offset")),
         "accounting" => (&["tenant", "operator", "topic", "partition", "hour"], Some("version")),
@@ -98,14 +98,38 @@ fn cell(record: &OwnedMessage, value: &Value, column: &str, kind: &str) -> serde
         "log_append_time" => json!(time(record.timestamp().to_millis().unwrap())),
         "log_key" => json!(record.key().map(hex)),
         "body_kind" => match lookup(value, "body") {
-            Some(Value::Union(0, _)) => json!(hex(b"ReportSubmitted")),
-            Some(Value::Union(1, _)) => json!(hex(b"IssueStatusChanged")),
+            Some(Value::Union(branch, _)) => json!(hex(kinds(record.topic())[*branch as usize].as_bytes())),
             other => panic!("{other:?}"),
         },
         "body" => print(lookup(value, column).unwrap(), "JSON"),
         _ => print(lookup(value, column).unwrap_or_else(|| panic!("no field for {column}")), kind),
     }
 }
+
+/// What the body of a family's event may be, in the order of its union.
+fn kinds(topic: &str) -> &'static [&'static str] {
+    match topic.rsplit_once('.').map_or(topic, |(_, family)| family) {
+        "civic" => &["ReportSubmitted", "IssueStatusChanged"],
+        "interactions" => &BODIES,
+        other => panic!("{other} has no body"),
+    }
+}
+
+/// The bodies of interactions.
+pub const BODIES: [&str; 12] = [
+    "Pointer",
+    "Field",
+    "Submit",
+    "Validation",
+    "Scroll",
+    "Moves",
+    "Navigation",
+    "Page",
+    "Mutation",
+    "Request",
+    "Failure",
+    "Custom",
+];
 
 /// The field that a column is named after.
 fn lookup<'v>(value: &'v Value, column: &str) -> Option<&'v Value> {
