@@ -26,6 +26,7 @@ mod python;
 mod rebuild;
 mod registry;
 mod restore;
+mod rules;
 mod sessions;
 mod settings;
 mod sink;
