@@ -443,14 +443,17 @@ pub fn check_tenant(name: &str) -> Result<(), &'static str> {
 /// Names the file of settings, on the command line and in the environment.
 pub const FILE: &str = "TIDEWATCH_CONFIG";
 
-/// Settings of the environment: without the filter of log lines, which is `telemetry`'s, and the name of the file.
+/// Names the folder of what the local stack has fetched: no setting of a process.
+const CACHE: &str = "TIDEWATCH_CACHE";
+
+/// Settings of the environment: without the filter of log lines, which is `telemetry`'s, the name of the file, and the cache's.
 fn environment() -> Result<std::collections::HashMap<String, String>, ConfigError> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut settings = std::collections::HashMap::new();
     for (name, value) in variables {
         let Some(setting) = name.strip_prefix("TIDEWATCH_") else { continue };
-        if [crate::telemetry::FILTER, FILE].contains(&&*name) {
+        if [crate::telemetry::FILTER, FILE, CACHE].contains(&&*name) {
             continue;
         }
         if !setting.contains("__") {

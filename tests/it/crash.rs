@@ -92,7 +92,7 @@ async fn i6_killed_sinks_leave_the_tables_as_the_log() {
     let sink = system.start_ready("sink", &[]).await;
     system.folded().await;
     assert!(worker.terminate().await.success());
-    system.caught_up().await;
+    system.stored().await;
     expected::assert_tables_follow(&system, &expected::rows(&system)).await;
     assert!(sink.terminate().await.success());
 }
