@@ -233,10 +233,16 @@ mod tests {
             (json!({"grace": "-1s"}), "grace: "),
             (json!({"gap": "0s"}), "gap: 0s is out of bounds: expected 1s to 1d"),
             (json!({"preset": "nobody"}), "preset: "),
-            (json!({"rules": {"rage_click": {"count": {"at_least": 0}}}}), "rules.rage_click.count.at_least: "),
+            (
+                json!({"rules": {"rage_click": {"count": {"at_least": 0}}}}),
+                "rules.rage_click.count.at_least: ",
+            ),
             (json!({"rules": {"rage_click": {"count": {"at_lest": 0}}}}), "rules.rage_click.count.at_lest: "),
             (json!({"rules": {"rage_click": {"weight": 1.5}}}), "rules.rage_click.weight: "),
-            (json!({"rules": {"new": {}}}), "rules.new: expected exactly one of count, absence, reversal and sequence"),
+            (
+                json!({"rules": {"new": {}}}),
+                "rules.new: expected exactly one of count, absence, reversal and sequence",
+            ),
             (
                 json!({"rules": {"dead_click": {"absence": {"of": [{"type": ["clack"]}]}}}}),
                 "rules.dead_click.absence.of[0].type[0]: ",

@@ -100,8 +100,31 @@ macro_rules! type_names {
 }
 
 type_names!(
-    Click, DoubleClick, ContextClick, Key, Input, Change, Focus, Blur, Submit, ValidationError, Scroll, Move, Push,
-    Replace, Back, Forward, Reload, Hash, PageShow, PageHide, PageUnload, Mutation, Request, Error, Custom
+    Click,
+    DoubleClick,
+    ContextClick,
+    Key,
+    Input,
+    Change,
+    Focus,
+    Blur,
+    Submit,
+    ValidationError,
+    Scroll,
+    Move,
+    Push,
+    Replace,
+    Back,
+    Forward,
+    Reload,
+    Hash,
+    PageShow,
+    PageHide,
+    PageUnload,
+    Mutation,
+    Request,
+    Error,
+    Custom
 );
 
 /// What events of one signal have in common.

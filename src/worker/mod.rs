@@ -36,8 +36,8 @@ use rdkafka::message::{Message, OwnedMessage};
 use tokio_util::sync::CancellationToken;
 
 pub use error::WorkerError;
-pub use family::{Decode, Family, OutputRow, civic, interactions};
 pub(crate) use fail_point::FailPoint;
+pub use family::{Decode, Family, OutputRow, civic, interactions};
 use marks::Marks;
 pub(crate) use marks::is_mark;
 use partitions::Partitions;

@@ -154,9 +154,7 @@ fn the_preset_sentry_finds_what_sentry_finds() {
     let cases = vectors["cases_derived_from_rule"].as_array().unwrap();
     assert!(cases.len() >= 6);
     for case in cases {
-        let event = |kind: &str, millis: i64| {
-            json!({ "type": kind, "session_id": "s", "occurred_at": at(millis), "tab_id": "t" })
-        };
+        let event = |kind: &str, millis: i64| json!({ "type": kind, "session_id": "s", "occurred_at": at(millis), "tab_id": "t" });
         let after = case["timeAfterClickMs"].as_i64().unwrap();
         let mut events: Vec<Value> = (0..case["clickCount"].as_i64().unwrap())
             .map(|place| {

@@ -69,7 +69,8 @@ pub struct Facets<'a> {
 }
 
 impl Finding for Row {
-    const TOPICS: &'static [&'static str] = &["incidents", "sla-metrics", "signals", "sessions", "dead-letters", "late-events"];
+    const TOPICS: &'static [&'static str] =
+        &["incidents", "sla-metrics", "signals", "sessions", "dead-letters", "late-events"];
 
     fn read(topic: &str, value: Option<&[u8]>) -> Result<Self, CodecError> {
         Ok(match topic {

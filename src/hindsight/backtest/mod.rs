@@ -36,7 +36,8 @@ use crate::log::replay::Replay;
 use crate::operators::interactions::Interactions;
 use crate::operators::sla::Sla;
 use crate::settings::{
-    Changed, CivicSettings, Document, FamilyKind, InteractionsSettings, Json, Problem, Reader, SettingsError, difference,
+    Changed, CivicSettings, Document, FamilyKind, InteractionsSettings, Json, Problem, Reader, SettingsError,
+    difference,
 };
 use crate::stream::Operator;
 use crate::worker::{self, Family};

@@ -122,10 +122,7 @@ impl Kind {
 
     /// Whether the route or page changes by it.
     pub fn is_navigation(self) -> bool {
-        matches!(
-            self,
-            Self::Push | Self::Replace | Self::Back | Self::Forward | Self::Reload | Self::Hash
-        )
+        matches!(self, Self::Push | Self::Replace | Self::Back | Self::Forward | Self::Reload | Self::Hash)
     }
 
     /// As the API and the tables name it.
@@ -254,14 +251,9 @@ impl Fact {
             Some(before) if **before == *text => Arc::clone(before),
             _ => Arc::from(text),
         };
-        let route = share(
-            shortened(&settings.route_of(&event.route)),
-            before.map(|before| &before.route),
-        );
-        let url = share(
-            shortened(event.url.as_deref().unwrap_or_default()),
-            before.map(|before| &before.url),
-        );
+        let route = share(shortened(&settings.route_of(&event.route)), before.map(|before| &before.route));
+        let url =
+            share(shortened(event.url.as_deref().unwrap_or_default()), before.map(|before| &before.url));
         let element = |target: &Target| Arc::new(Element::of(target, &settings.element));
         let mut fact = Self {
             time: event.occurred_at,

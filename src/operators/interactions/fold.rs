@@ -16,11 +16,7 @@ pub(super) fn last_fact<'a>(context: &'a Context<'_, Interactions>, name: i64) -
 }
 
 /// A chunk of a session's events.
-pub(super) fn chunk<'a>(
-    context: &'a Context<'_, Interactions>,
-    name: i64,
-    number: u32,
-) -> Option<&'a Chunk> {
+pub(super) fn chunk<'a>(context: &'a Context<'_, Interactions>, name: i64, number: u32) -> Option<&'a Chunk> {
     match context.get(&(name, Part::Chunk(number))) {
         Some(Entry::Chunk(chunk)) => Some(chunk),
         _ => None,
@@ -57,8 +53,8 @@ impl Interactions {
         settings: &InteractionSettings,
     ) -> bool {
         let Some((first, end)) = head(context, name).map(|head| head.chunks) else { return false };
-        let is_full = end == first
-            || chunk(context, name, end - 1).is_none_or(|chunk| chunk.facts.len() >= CHUNK);
+        let is_full =
+            end == first || chunk(context, name, end - 1).is_none_or(|chunk| chunk.facts.len() >= CHUNK);
         let number = if is_full { end } else { end - 1 };
         if is_full {
             let before = Arc::new(tail(context, name).cloned().unwrap_or_default());
@@ -69,7 +65,8 @@ impl Interactions {
         if let Some(Entry::Tail(scan)) = context.get_mut(&(name, Part::Tail)) {
             is_changed = scan.step(&fact, settings, &mut closed);
         }
-        let is_there = matches!(context.get(&(name, Part::Path)), Some(Entry::Path(path)) if path.is_at(&fact));
+        let is_there =
+            matches!(context.get(&(name, Part::Path)), Some(Entry::Path(path)) if path.is_at(&fact));
         if !is_there && let Some(Entry::Path(path)) = context.get_mut(&(name, Part::Path)) {
             path.go(&fact);
         }
@@ -118,7 +115,9 @@ impl Interactions {
             // All that follow move; it is rare.
             let mut all = facts;
             for later in number + 1..end {
-                all.extend(chunk(context, name, later).into_iter().flat_map(|chunk| chunk.facts.iter().cloned()));
+                all.extend(
+                    chunk(context, name, later).into_iter().flat_map(|chunk| chunk.facts.iter().cloned()),
+                );
             }
             self.put_facts(context, name, number, all);
         } else if let Some(Entry::Chunk(chunk)) = context.get_mut(&(name, Part::Chunk(number))) {
@@ -253,7 +252,9 @@ impl Interactions {
         for session in [name, other] {
             let Some((first, end)) = head(context, session).map(|head| head.chunks) else { continue };
             for number in first..end {
-                facts.extend(chunk(context, session, number).into_iter().flat_map(|chunk| chunk.facts.clone()));
+                facts.extend(
+                    chunk(context, session, number).into_iter().flat_map(|chunk| chunk.facts.clone()),
+                );
             }
         }
         facts.sort_by(|one, other| one.order().cmp(&other.order()));
@@ -264,8 +265,11 @@ impl Interactions {
         }
         let Some(absorbed) = head(context, other).cloned() else { return };
         // What was emitted or is waited for is the survivor's from now on.
-        let entries: Vec<_> =
-            context.entries().filter(|((session, _), _)| *session == other).map(|(key, entry)| (key.clone(), entry.clone())).collect();
+        let entries: Vec<_> = context
+            .entries()
+            .filter(|((session, _), _)| *session == other)
+            .map(|(key, entry)| (key.clone(), entry.clone()))
+            .collect();
         for ((_, part), entry) in entries {
             context.remove(&(other, part.clone()));
             match (&part, entry) {

@@ -198,8 +198,11 @@ impl Interactions {
         Profile::learn(&mut head.profile, event, &fact);
         head.is_dirty = true;
         let is_over = head.open_until.is_some_and(|until| fact.time > until);
-        let is_changed =
-            if is_last { self.append(context, name, fact, settings) } else { self.insert(context, name, fact, settings) };
+        let is_changed = if is_last {
+            self.append(context, name, fact, settings)
+        } else {
+            self.insert(context, name, fact, settings)
+        };
         is_changed || is_error || is_over
     }
 }

@@ -231,7 +231,8 @@ impl Interactions {
             let of = |signal: &SignalName| found.get(signal).map(|content| (content.started, content.ended));
             of(one).cmp(&of(other)).then_with(|| one.cmp(other))
         });
-        let mut signals: Vec<SignalContent> = names.iter().filter_map(|signal| found.remove(signal)).collect();
+        let mut signals: Vec<SignalContent> =
+            names.iter().filter_map(|signal| found.remove(signal)).collect();
         let mut incidents = BTreeMap::new();
         for incident in correlate(&mut signals, settings, now, is_closed) {
             let mut number = (incident.earliest.offset, 0_u8);
@@ -243,7 +244,8 @@ impl Interactions {
         let holds: BTreeMap<SignalName, SignalContent> = names.into_iter().zip(signals).collect();
         self.emit_signals(context, name, emitted, &holds, &incidents);
         self.emit_incidents(context, name, &incidents);
-        let until = incidents.values().filter(|incident| !incident.is_over).map(|incident| incident.ended).min();
+        let until =
+            incidents.values().filter(|incident| !incident.is_over).map(|incident| incident.ended).min();
         let frustration = score(holds.values().map(|content| content.weight));
         if let Some(head) = head_mut(context, name) {
             head.open_until = until.map(|ended| ended.saturating_add(settings.together));
@@ -297,7 +299,9 @@ impl Interactions {
             }
             context.remove(&(name, Part::Incident(number.0, number.1)));
             let heir = incidents.iter().find(|(_, other)| {
-                other.route == content.route && other.started <= content.ended && content.started <= other.ended
+                other.route == content.route
+                    && other.started <= content.ended
+                    && content.started <= other.ended
             });
             let into = heir.map(|(number, content)| incident_id(context, *number, content));
             emit_incident(context, *number, content, |meta| {
@@ -325,7 +329,8 @@ impl Interactions {
 
     fn emit_absorbed(&self, context: &mut Context<'_, Self>, name: i64, change: impl FnOnce(&mut RowMeta)) {
         let first = head(context, name).map_or(0, |head| head.chunks.0);
-        let start = fold::chunk(context, name, first).and_then(|chunk| chunk.facts.first()).map(|fact| fact.time);
+        let start =
+            fold::chunk(context, name, first).and_then(|chunk| chunk.facts.first()).map(|fact| fact.time);
         let end = fold::last_fact(context, name).map(|fact| fact.time);
         if let (Some(start), Some(end)) = (start, end) {
             self.emit_session_of(context, name, (start, end), change);
@@ -403,10 +408,7 @@ fn emitted_signals(context: &Context<'_, Interactions>, name: i64) -> BTreeMap<S
     context.entries().filter_map(of).collect()
 }
 
-fn emitted_incidents(
-    context: &Context<'_, Interactions>,
-    name: i64,
-) -> BTreeMap<(i64, u8), IncidentContent> {
+fn emitted_incidents(context: &Context<'_, Interactions>, name: i64) -> BTreeMap<(i64, u8), IncidentContent> {
     let of = |(part, entry): (&(i64, Part), &Entry)| match (part, entry) {
         ((session, Part::Incident(offset, number)), Entry::Incident(content)) if *session == name => {
             Some(((*offset, *number), IncidentContent::clone(content)))
@@ -430,11 +432,7 @@ fn signal_id(context: &Context<'_, Interactions>, signal: &SignalName, earliest:
     context.row_id(&["signal", &signal.0, &first_name(earliest), &signal.2.to_string()])
 }
 
-fn incident_id(
-    context: &Context<'_, Interactions>,
-    number: (i64, u8),
-    content: &IncidentContent,
-) -> Uuid {
+fn incident_id(context: &Context<'_, Interactions>, number: (i64, u8), content: &IncidentContent) -> Uuid {
     context.row_id(&[RULE, &first_name(&content.earliest), &number.1.to_string()])
 }
 

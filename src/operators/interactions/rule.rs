@@ -123,8 +123,7 @@ pub enum Metric {
 impl Metric {
     /// Whether two points are less than `limit` px apart.
     pub fn is_less(self, one: (i32, i32), other: (i32, i32), limit: i64) -> bool {
-        let (x, y) =
-            (i64::from(one.0).abs_diff(other.0.into()), i64::from(one.1).abs_diff(other.1.into()));
+        let (x, y) = (i64::from(one.0).abs_diff(other.0.into()), i64::from(one.1).abs_diff(other.1.into()));
         let limit = limit.unsigned_abs();
         match self {
             Self::Manhattan => x + y < limit,
@@ -280,10 +279,7 @@ fn progress() -> Vec<Condition> {
     kinds.extend([Kind::PageHide, Kind::PageUnload]);
     vec![
         on(&kinds),
-        Condition {
-            selected_text: Some(true),
-            ..on(&[Kind::Click, Kind::DoubleClick, Kind::ContextClick])
-        },
+        Condition { selected_text: Some(true), ..on(&[Kind::Click, Kind::DoubleClick, Kind::ContextClick]) },
     ]
 }
 
@@ -309,10 +305,7 @@ pub fn defaults() -> Vec<Rule> {
                 within: 60_000,
                 same: Same::Form,
                 collapse: Same::Form,
-                then: vec![
-                    Condition { other_route: true, ..on(&NAVIGATIONS) },
-                    on(&[Kind::PageUnload]),
-                ],
+                then: vec![Condition { other_route: true, ..on(&NAVIGATIONS) }, on(&[Kind::PageUnload])],
                 or_session_end: true,
                 ..Absence::default()
             }),

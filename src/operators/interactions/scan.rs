@@ -162,12 +162,7 @@ impl Streak {
 
 impl Scan {
     /// Takes the next event in; what is found for good goes to `closed`. `true` if what is found, or waited for, is another now.
-    pub fn step(
-        &mut self,
-        fact: &Fact,
-        settings: &InteractionSettings,
-        closed: &mut Vec<Candidate>,
-    ) -> bool {
+    pub fn step(&mut self, fact: &Fact, settings: &InteractionSettings, closed: &mut Vec<Candidate>) -> bool {
         if fact.kind.is_human() {
             if let Some(last) = self.last_human {
                 let pause = fact.time - last;
@@ -288,9 +283,9 @@ impl Step<'_> {
             return is_changed;
         }
         let is_apart = count.gap.is_some_and(|gap| fact.time - last.time >= gap)
-            || count.distance.is_some_and(|limit| {
-                !count.metric.is_less((last.x, last.y), (fact.x, fact.y), limit)
-            });
+            || count
+                .distance
+                .is_some_and(|limit| !count.metric.is_less((last.x, last.y), (fact.x, fact.y), limit));
         let is_over = is_apart || !self.goes_on(count, place);
         if is_over {
             self.end(place);
