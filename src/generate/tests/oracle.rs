@@ -180,8 +180,8 @@ fn error(events: &[Event]) -> Vec<Span> {
         event.is("error") || event.status().is_some_and(|status| status >= 500 || status == 0)
     };
     for failure in events.iter().filter(is_failure) {
-        let clicks = events.iter().filter(|event| event.is("click"));
-        let before = clicks.filter(|click| (0..=1_000).contains(&(failure.at - click.at))).next_back();
+        let mut clicks = events.iter().filter(|event| event.is("click"));
+        let before = clicks.rfind(|click| (0..=1_000).contains(&(failure.at - click.at)));
         if let Some(click) = before
             && spans.last().is_none_or(|(start, _)| *start != click.at)
         {

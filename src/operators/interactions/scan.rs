@@ -197,15 +197,13 @@ impl Scan {
                     Matcher::Count(_) | Matcher::Reversal(_) if streak.fired => {
                         found.push(streak.candidate(place, None));
                     }
-                    Matcher::Absence(absence) if absence.then.is_empty() => {
-                        if absence.takes(streak.count) {
-                            found.push(streak.candidate(place, Some(streak.started + absence.within)));
-                        }
+                    Matcher::Absence(absence) if absence.then.is_empty() && absence.takes(streak.count) => {
+                        found.push(streak.candidate(place, Some(streak.started + absence.within)));
                     }
-                    Matcher::Absence(absence) if absence.or_session_end && is_closed => {
-                        if absence.takes(streak.count) {
-                            found.push(streak.candidate(place, None));
-                        }
+                    Matcher::Absence(absence)
+                        if absence.or_session_end && is_closed && absence.takes(streak.count) =>
+                    {
+                        found.push(streak.candidate(place, None));
                     }
                     _ => {}
                 }
