@@ -4,13 +4,13 @@
 //! into events, `gate` takes items one by one or in batches and answers, `delivery` hands records to Kafka, `intake` copies what
 //! Kafka clients have written. A further family is one more file beside `civic`.
 
-pub(crate) mod body;
+pub mod body;
 pub(crate) mod civic;
 mod delivery;
 pub(crate) mod fields;
-pub(crate) mod gate;
+pub mod gate;
 pub mod intake;
-pub(crate) mod interactions;
+pub mod interactions;
 mod sanitise;
 
 use std::sync::Arc;

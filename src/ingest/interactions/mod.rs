@@ -145,7 +145,6 @@ enum InteractionsAnswer {
 }
 
 /// An event, or one of a batch, in a trial: as over HTTP, but hashed with a salt that everybody knows, and by the default rules.
-#[allow(dead_code, reason = "trials take the family with its operators")]
 pub fn of_any_route(item: &Item<'_>) -> Result<Submission<Interaction, Receipt>, ApiError> {
     read(item, &IN_TRIALS)
 }

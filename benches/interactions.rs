@@ -1,0 +1,89 @@
+//! The family interactions without Kafka: what a record costs, and what an open session takes.
+//! `cargo bench --bench interactions`.
+
+mod sessions;
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use sessions::Appended;
+use tidewatch::codec;
+use tidewatch::event::interactions::Interaction;
+use tidewatch::operators::interactions::Interactions;
+use tidewatch::stream::{FamilySettings, Payload, Record, Task};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const DAY: i64 = 86_400_000;
+const SESSIONS: u64 = 2_000;
+/// Records between two commits.
+const COMMIT: usize = 50_000;
+
+fn task() -> Task<Interactions> {
+    let settings = FamilySettings { duplicate_horizon: DAY, ..FamilySettings::new(10_000, DAY) };
+    Task::new(Interactions, Arc::new(settings), "interactions", 0, 0)
+}
+
+/// Folds all events; how many rows came of it, and how many bytes went to the changelog.
+fn fold(mut task: Task<Interactions>, events: Vec<(String, Appended)>, is_committing: bool) -> (usize, usize) {
+    let (mut rows, mut emitted, mut written) = (Vec::new(), 0, 0);
+    for (offset, (key, (append_time, event))) in events.into_iter().enumerate() {
+        let record = Record {
+            offset: offset as i64,
+            append_time,
+            raw_key: Some(key.as_bytes()),
+            raw_value: None,
+            payload: Payload::Event(event),
+        };
+        task.process(&record, usize::MAX, &mut rows);
+        if offset % COMMIT == COMMIT - 1 {
+            if is_committing {
+                task.changes::<()>(&mut |key, value| {
+                    written += key.len() + value.map_or(0, <[u8]>::len);
+                    Ok(())
+                })
+                .expect("writing nowhere can't fail");
+            }
+            task.commit();
+            emitted += rows.len();
+            rows.clear();
+        }
+    }
+    (emitted + rows.len(), written)
+}
+
+fn records(criterion: &mut Criterion) {
+    let events = sessions::events(SESSIONS, 5_000);
+    let schema = codec::newest("interactions").expect("the schema is pinned");
+    let values: Vec<Vec<u8>> =
+        events.iter().map(|(_, event)| schema.encode(event).expect("it follows the schema")).collect();
+    let mut group = criterion.benchmark_group("interactions");
+    group.sample_size(10).throughput(Throughput::Elements(events.len() as u64));
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| {
+            for value in &values {
+                black_box(
+                    codec::decode::<Interaction>("interactions", Some(value)).expect("it was encoded"),
+                );
+            }
+        });
+    });
+    let keyed: Vec<_> = events.into_iter().map(|appended| (appended.1.record_key(), appended)).collect();
+    let (rows, written) = fold(task(), keyed.clone(), true);
+    println!("{} events: {rows} rows, {written} bytes of changelog", keyed.len());
+    for (name, is_committing) in [("fold", false), ("fold and write the changelog down", true)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || keyed.clone(),
+                |events| fold(task(), events, is_committing),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, records);
+criterion_main!(benches);

@@ -1,0 +1,34 @@
+//! Generated sessions as they lie in the log: what the benchmarks of the family interactions fold.
+
+use serde_json::value::RawValue;
+use tidewatch::event::interactions::Interaction;
+use tidewatch::generate::{Generator, Plan};
+use tidewatch::ingest::body::Shared;
+use tidewatch::ingest::gate::{Arrival, Item};
+use tidewatch::ingest::interactions;
+
+/// An event, and when it was appended.
+pub type Appended = (i64, Interaction);
+
+/// The events of so many sessions in the order of their arrival, past the checks of ingest; `rate` a second of their own time.
+pub fn events(sessions: u64, rate: u32) -> Vec<Appended> {
+    let mut events = Vec::new();
+    for batch in Generator::new(Plan { seed: 4_711, sessions, rate, ..Plan::default() }) {
+        let mut lines = Vec::new();
+        batch.write(&mut lines, true, b'\n').expect("an event is JSON");
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let json: &RawValue = serde_json::from_slice(line).expect("an event is JSON");
+            let item = Item {
+                tenant: "shop",
+                arrival: Arrival::AsItHappens,
+                new_id: &String::new,
+                path: "",
+                json,
+                shared: Shared::default(),
+            };
+            let submission = interactions::of_any_route(&item).expect("a generated event is well-formed");
+            events.push((batch.arrived_at, submission.event));
+        }
+    }
+    events
+}
