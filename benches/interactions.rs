@@ -27,7 +27,11 @@ fn task() -> Task<Interactions> {
 }
 
 /// Folds all events; how many rows came of it, and how many bytes went to the changelog.
-fn fold(mut task: Task<Interactions>, events: Vec<(String, Appended)>, is_committing: bool) -> (usize, usize) {
+fn fold(
+    mut task: Task<Interactions>,
+    events: Vec<(String, Appended)>,
+    is_committing: bool,
+) -> (usize, usize) {
     let (mut rows, mut emitted, mut written) = (Vec::new(), 0, 0);
     for (offset, (key, (append_time, event))) in events.into_iter().enumerate() {
         let record = Record {
@@ -64,9 +68,7 @@ fn records(criterion: &mut Criterion) {
     group.bench_function("decode", |bencher| {
         bencher.iter(|| {
             for value in &values {
-                black_box(
-                    codec::decode::<Interaction>("interactions", Some(value)).expect("it was encoded"),
-                );
+                black_box(codec::decode::<Interaction>("interactions", Some(value)).expect("it was encoded"));
             }
         });
     });

@@ -486,7 +486,7 @@ impl RuleDocument {
             }
         };
         let weight = (self.weight * 1_000.0).round() as i64;
-        Ok(self.enabled.then(|| Rule { name: name.into(), weight, matcher }))
+        Ok(self.enabled.then(|| Rule::new(name, weight, matcher)))
     }
 }
 

@@ -17,21 +17,23 @@ pub struct Trail {
 }
 
 impl Trail {
-    const FIRST: usize = 8;
-    const LAST: usize = 24;
+    /// How many of the first are kept.
+    pub const FIRST: usize = 8;
+    /// How many of the last.
+    pub const LAST: usize = 24;
 
     /// Of records (offset, event id) in the order of the log, and of so many more between them that nobody keeps.
-    pub fn of<'a>(records: impl Iterator<Item = (i64, &'a str)>, beyond: u64) -> Self {
-        let mut trail = Self::default();
+    pub fn of(records: impl Iterator<Item = (i64, Arc<str>)>, beyond: u64) -> Self {
+        let mut trail = Self { count: beyond, ..Self::default() };
         for (offset, event_id) in records {
-            trail.push(offset, event_id);
+            trail.count += 1;
+            trail.add(offset, event_id);
         }
-        trail.count += beyond;
         trail
     }
 
     /// Adds a record; they come in the order of the log.
-    pub fn push(&mut self, offset: i64, event_id: &str) {
+    pub(super) fn push(&mut self, offset: i64, event_id: &str) {
         self.count += 1;
         self.add(offset, event_id.into());
     }

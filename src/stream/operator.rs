@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -155,6 +156,14 @@ impl<O: Operator> Context<'_, O> {
         self.state.cells[self.key].entries.iter().map(|(name, slot)| (name, &slot.value))
     }
 
+    /// The entries of the key's state between two names, both included, in the order of their names.
+    pub fn range(
+        &self,
+        names: RangeInclusive<O::Name>,
+    ) -> impl DoubleEndedIterator<Item = (&O::Name, &O::Entry)> {
+        self.state.cells[self.key].entries.range(names).map(|(name, slot)| (name, &slot.value))
+    }
+
     /// An entry of the key's state, to be changed in place.
     pub fn get_mut(&mut self, name: &O::Name) -> Option<&mut O::Entry> {
         self.state.entry_mut(self.key, name)
@@ -191,6 +200,16 @@ impl<O: Operator> Context<'_, O> {
         let is_past = due < self.watermark() && self.allowance > 0;
         let not_before = is_past.then(|| self.position.clock.saturating_add(self.allowance));
         self.state.put_timer(self.key, timer, Some(TimerTime { due, not_before }));
+    }
+
+    /// When a timer is due, if it is set.
+    pub fn timer(&self, timer: &O::Timer) -> Option<Millis> {
+        self.state.cells[self.key].timers.get(timer).map(|time| time.due)
+    }
+
+    /// The key's timers that are set, and when they are due.
+    pub fn timers(&self) -> impl Iterator<Item = (&O::Timer, Millis)> {
+        self.state.cells[self.key].timers.iter().map(|(timer, time)| (timer, time.due))
     }
 
     /// Cancels a timer, if it is set.

@@ -1,7 +1,8 @@
 //! A sorted map for the many keys that hold little: a plain vector until it grows.
 
-use std::collections::BTreeMap;
-use std::mem;
+use std::collections::{BTreeMap, btree_map};
+use std::ops::RangeInclusive;
+use std::{mem, slice};
 
 /// Up to so many elements lie in a vector, where a search is as fast as in a tree and takes a fraction of the room.
 const FEW: usize = 16;
@@ -81,12 +82,51 @@ impl<K: Ord, V> SmallMap<K, V> {
         matches!(self, Self::Few(few) if few.is_empty())
     }
 
+    /// The elements between two keys, both included.
+    pub fn range(&self, keys: RangeInclusive<K>) -> Range<'_, K, V> {
+        match self {
+            _ if keys.is_empty() => Range::Few([].iter()),
+            Self::Few(few) => {
+                let start = few.partition_point(|(key, _)| key < keys.start());
+                let end = few.partition_point(|(key, _)| key <= keys.end());
+                Range::Few(few[start..end].iter())
+            }
+            Self::Many(many) => Range::Many(many.range(keys)),
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let (few, many) = match self {
             Self::Few(few) => (Some(few), None),
             Self::Many(many) => (None, Some(many)),
         };
         few.into_iter().flatten().map(|(key, value)| (key, value)).chain(many.into_iter().flatten())
+    }
+}
+
+/// Some elements of a map, in order.
+pub(super) enum Range<'a, K, V> {
+    Few(slice::Iter<'a, (K, V)>),
+    Many(btree_map::Range<'a, K, V>),
+}
+
+impl<'a, K, V> Iterator for Range<'a, K, V> {
+    type Item = (&'a K, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Few(few) => few.next().map(|(key, value)| (key, value)),
+            Self::Many(many) => many.next(),
+        }
+    }
+}
+
+impl<K, V> DoubleEndedIterator for Range<'_, K, V> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Few(few) => few.next_back().map(|(key, value)| (key, value)),
+            Self::Many(many) => many.next_back(),
+        }
     }
 }
 
@@ -102,7 +142,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_sorted_map(steps in proptest::collection::vec((0_u8..40, any::<bool>()), 0..200)) {
+        fn it_is_a_sorted_map(
+            steps in proptest::collection::vec((0_u8..40, any::<bool>()), 0..200),
+            (from, to) in (0_u8..40, 0_u8..40),
+        ) {
             let (mut map, mut model) = (SmallMap::default(), BTreeMap::new());
             for (number, (key, is_insertion)) in steps.into_iter().enumerate() {
                 if is_insertion {
@@ -114,6 +157,9 @@ mod tests {
                 prop_assert_eq!(map.first(), model.first_key_value());
                 prop_assert_eq!(map.is_empty(), model.is_empty());
                 prop_assert!(map.iter().eq(model.iter()));
+                let between = |key: &u8| from <= *key && *key <= to;
+                prop_assert!(map.range(from..=to).eq(model.iter().filter(|(key, _)| between(key))));
+                prop_assert!(map.range(from..=to).rev().eq(model.iter().rev().filter(|(key, _)| between(key))));
             }
         }
     }

@@ -124,6 +124,8 @@ pub(super) struct State<O: Operator> {
     /// Outcomes by hour and tenant.
     pub counts: BTreeMap<Millis, BTreeMap<String, Slot<Counts>>>,
     journal: Vec<JournalEntry<O>>,
+    /// Where the last savepoint lies in it.
+    saved: usize,
     epoch: u32,
 }
 
@@ -139,6 +141,7 @@ impl<O: Operator> Default for State<O> {
             expiries: WakeQueue::default(),
             counts: BTreeMap::new(),
             journal: Vec::new(),
+            saved: 0,
             epoch: 1,
         }
     }
@@ -206,8 +209,13 @@ impl<O: Operator> State<O> {
         let slot = self.cells.get_mut(key)?.entries.get_mut(name)?;
         let is_first = slot.touched != self.epoch;
         slot.touched = self.epoch;
-        let change = Change::Entry(key, name.clone(), Some(slot.value.clone()));
-        self.journal.push(JournalEntry { change, is_first });
+        // What the entry was at the savepoint is kept once.
+        let of_entry = |change: &Change<O>| matches!(change, Change::Entry(other, entry, _) if *other == key && entry == name);
+        let recent = self.journal.get(self.saved..).unwrap_or_default();
+        if is_first || !recent.iter().any(|entry| of_entry(&entry.change)) {
+            let change = Change::Entry(key, name.clone(), Some(slot.value.clone()));
+            self.journal.push(JournalEntry { change, is_first });
+        }
         Some(&mut slot.value)
     }
 
@@ -324,8 +332,9 @@ impl<O: Operator> State<O> {
     }
 
     /// A point to which [`undo_to`](Self::undo_to) returns.
-    pub fn savepoint(&self) -> usize {
-        self.journal.len()
+    pub fn savepoint(&mut self) -> usize {
+        self.saved = self.journal.len();
+        self.saved
     }
 
     /// What has been changed since a savepoint.

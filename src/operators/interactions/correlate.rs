@@ -50,7 +50,7 @@ impl SignalContent {
         let mut members: Vec<&Member> = candidate.members.iter().collect();
         members.sort_by_key(|member| member.offset);
         members.dedup_by_key(|member| member.offset);
-        let records = members.iter().map(|member| (member.offset, member.name.as_str()));
+        let records = members.iter().map(|member| (member.offset, Arc::clone(&member.name)));
         let kept = candidate.members.len();
         let beyond = u64::from(candidate.count).saturating_sub(kept as u64);
         Some(Self {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
@@ -20,7 +19,7 @@ pub struct Fact {
     /// Orders events of one time: the producer's count.
     pub seq: i64,
     /// Its event id in words.
-    pub name: CompactString,
+    pub name: Arc<str>,
     /// Where it lies in the log.
     pub offset: i64,
     /// When it was appended.
@@ -51,6 +50,18 @@ pub struct Fact {
     pub target: Option<Arc<Element>>,
     /// The way of the pointer.
     pub way: Option<Arc<Way>>,
+}
+
+/// The place of an event among those of its session, the same whatever the order of arrival: by time; of one time by the producer's
+/// count, then by a hash of its event id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Order(Millis, i64, u64);
+
+impl Order {
+    /// Before all others.
+    pub const FIRST: Self = Self(Millis::MIN, i64::MIN, u64::MIN);
+    /// Behind all others.
+    pub const LAST: Self = Self(Millis::MAX, i64::MAX, u64::MAX);
 }
 
 /// What happened.
@@ -118,6 +129,11 @@ impl Kind {
     pub fn is_human(self) -> bool {
         !matches!(self, Self::Mutation | Self::Request | Self::Error | Self::Custom)
             && !matches!(self, Self::PageHide | Self::PageUnload)
+    }
+
+    /// It alone, as a set of kinds.
+    pub fn bit(self) -> u32 {
+        1 << self as u32
     }
 
     /// Whether the route or page changes by it.
@@ -310,9 +326,9 @@ impl Fact {
         fact
     }
 
-    /// By time; of one time by the producer's count, then by name: the same whatever the order of arrival.
-    pub fn order(&self) -> (Millis, i64, &str) {
-        (self.time, self.seq, &self.name)
+    /// Its place among the events of its session.
+    pub fn order(&self) -> Order {
+        Order(self.time, self.seq, twox_hash::XxHash3_128::oneshot(self.name.as_bytes()) as u64)
     }
 
     /// Whether the system itself answered with an error.

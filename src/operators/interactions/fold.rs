@@ -1,26 +1,59 @@
-//! A session's events in chunks, and the pass over them.
+//! A session's events in the order of their time, and the pass over them.
 
-use std::sync::Arc;
-
-use super::fact::Fact;
-use super::scan::{Candidate, Scan};
-use super::session::{Base, CHUNK, Chunk, Entry, Part, Profile};
+use super::evidence;
+use super::fact::{Fact, Order};
+use super::scan::{Effects, Scan};
+use super::session::{Base, Entry, Name, Part, Path, Profile, STRETCH, Stretch};
 use super::settings::InteractionSettings;
 use super::{Interactions, Wait, head, head_mut};
 use crate::stream::Context;
 
-/// The last event of a session.
-pub(super) fn last_fact<'a>(context: &'a Context<'_, Interactions>, name: i64) -> Option<&'a Fact> {
-    let (first, end) = head(context, name)?.chunks;
-    chunk(context, name, end.checked_sub(1).filter(|last| *last >= first)?)?.facts.last()
+/// Events from one on.
+fn facts_from<'a>(
+    context: &'a Context<'_, Interactions>,
+    name: i64,
+    from: Order,
+) -> impl DoubleEndedIterator<Item = &'a Fact> {
+    let fact = |entry: &'a Entry| match entry {
+        Entry::Fact(fact) => Some(&**fact),
+        _ => None,
+    };
+    let names = (name, Part::Fact(from))..=(name, Part::Fact(Order::LAST));
+    context.range(names).filter_map(move |(_, entry)| fact(entry))
 }
 
-/// A chunk of a session's events.
-pub(super) fn chunk<'a>(context: &'a Context<'_, Interactions>, name: i64, number: u32) -> Option<&'a Chunk> {
-    match context.get(&(name, Part::Chunk(number))) {
-        Some(Entry::Chunk(chunk)) => Some(chunk),
+/// A session's events.
+pub(super) fn facts<'a>(
+    context: &'a Context<'_, Interactions>,
+    name: i64,
+) -> impl DoubleEndedIterator<Item = &'a Fact> {
+    facts_from(context, name, Order::FIRST)
+}
+
+/// The last event of a session.
+pub(super) fn last_fact<'a>(context: &'a Context<'_, Interactions>, name: i64) -> Option<&'a Fact> {
+    facts(context, name).next_back()
+}
+
+/// The stretches of a session, each with the first of its events.
+pub(super) fn stretches<'a>(
+    context: &'a Context<'_, Interactions>,
+    name: i64,
+) -> impl DoubleEndedIterator<Item = (Order, &'a Stretch)> {
+    stretches_up_to(context, name, Order::LAST)
+}
+
+fn stretches_up_to<'a>(
+    context: &'a Context<'_, Interactions>,
+    name: i64,
+    order: Order,
+) -> impl DoubleEndedIterator<Item = (Order, &'a Stretch)> {
+    let stretch = |(name, entry): (&Name, &'a Entry)| match (&name.1, entry) {
+        (Part::Stretch(order), Entry::Stretch(stretch)) => Some((*order, &**stretch)),
         _ => None,
-    }
+    };
+    let names = (name, Part::Stretch(Order::FIRST))..=(name, Part::Stretch(order));
+    context.range(names).filter_map(stretch)
 }
 
 /// The state of the matchers after the last event.
@@ -39,12 +72,16 @@ pub(super) fn base<'a>(context: &'a Context<'_, Interactions>, name: i64) -> Opt
     }
 }
 
-fn put_chunk(context: &mut Context<'_, Interactions>, name: i64, number: u32, chunk: Chunk) {
-    context.put(&(name, Part::Chunk(number)), Entry::Chunk(chunk));
+fn put_fact(context: &mut Context<'_, Interactions>, name: i64, fact: Fact) {
+    context.put(&(name, Part::Fact(fact.order())), Entry::Fact(Box::new(fact)));
+}
+
+fn put_stretch(context: &mut Context<'_, Interactions>, name: i64, order: Order, stretch: Stretch) {
+    context.put(&(name, Part::Stretch(order)), Entry::Stretch(Box::new(stretch)));
 }
 
 impl Interactions {
-    /// Takes in an event that comes after all others: one step.
+    /// Takes in an event that comes after all others: one step. Whether what is found is another now.
     pub(super) fn append(
         &self,
         context: &mut Context<'_, Self>,
@@ -52,40 +89,40 @@ impl Interactions {
         fact: Fact,
         settings: &InteractionSettings,
     ) -> bool {
-        let Some((first, end)) = head(context, name).map(|head| head.chunks) else { return false };
-        let is_full =
-            end == first || chunk(context, name, end - 1).is_none_or(|chunk| chunk.facts.len() >= CHUNK);
-        let number = if is_full { end } else { end - 1 };
-        if is_full {
-            let before = Arc::new(tail(context, name).cloned().unwrap_or_default());
-            put_chunk(context, name, number, Chunk { before, ..Chunk::default() });
+        let order = fact.order();
+        let Some(head) = head_mut(context, name) else { return false };
+        head.kept += 1;
+        head.of_last_stretch += 1;
+        let is_first = head.kept == 1 || head.of_last_stretch > STRETCH;
+        if is_first {
+            head.of_last_stretch = 1;
+            let before = tail(context, name).cloned().unwrap_or_default();
+            put_stretch(context, name, order, Stretch { before, ..Stretch::default() });
         }
-        let mut closed = Vec::new();
-        let mut is_changed = false;
+        let mut effects = Effects::default();
         if let Some(Entry::Tail(scan)) = context.get_mut(&(name, Part::Tail)) {
-            is_changed = scan.step(&fact, settings, &mut closed);
+            scan.step(&fact, settings, &mut effects);
         }
         let is_there =
             matches!(context.get(&(name, Part::Path)), Some(Entry::Path(path)) if path.is_at(&fact));
         if !is_there && let Some(Entry::Path(path)) = context.get_mut(&(name, Part::Path)) {
             path.go(&fact);
         }
-        if let Some(Entry::Chunk(chunk)) = context.get_mut(&(name, Part::Chunk(number))) {
-            if fact.is_error() {
-                chunk.errors.push(fact.time);
+        if fact.is_error() || !effects.closed.is_empty() {
+            let last = stretches(context, name).next_back().map(|(order, _)| order);
+            if let Some(order) = last
+                && let Some(Entry::Stretch(stretch)) = context.get_mut(&(name, Part::Stretch(order)))
+            {
+                stretch.errors.extend(fact.is_error().then_some(fact.time));
+                stretch.closed.append(&mut effects.closed);
             }
-            chunk.closed.append(&mut closed);
-            chunk.facts.push(fact);
         }
-        if let Some(head) = head_mut(context, name) {
-            head.chunks.1 = number + 1;
-            head.kept += 1;
-        }
+        put_fact(context, name, fact);
         self.truncate(context, name, settings);
-        is_changed
+        self.wait(context, name, &effects, settings) || effects.is_changed
     }
 
-    /// Puts a late event in its place, and goes on from there.
+    /// Puts a late event in its place, and goes on from there. Whether what is found may be another now.
     pub(super) fn insert(
         &self,
         context: &mut Context<'_, Self>,
@@ -93,150 +130,126 @@ impl Interactions {
         fact: Fact,
         settings: &InteractionSettings,
     ) -> bool {
-        let Some((first, end, truncated)) =
-            head(context, name).map(|head| (head.chunks.0, head.chunks.1, head.truncated))
-        else {
-            return false;
-        };
-        let begins_before = |number: &u32| {
-            let begin = chunk(context, name, *number).and_then(|chunk| chunk.facts.first());
-            begin.is_some_and(|begin| begin.order() <= fact.order())
-        };
-        let number = match (first..end).rev().find(begins_before) {
-            Some(number) => number,
+        let order = fact.order();
+        let before = stretches_up_to(context, name, order).next_back().map(|(order, _)| order);
+        let first = stretches(context, name).next().map(|(order, _)| order);
+        let from = match (before, first) {
+            (Some(before), _) => before,
             // What lay around it is not kept any more: it counts, but changes no signal.
-            None if truncated => return false,
-            None => first,
-        };
-        let mut facts = chunk(context, name, number).map(|chunk| chunk.facts.clone()).unwrap_or_default();
-        let place = facts.partition_point(|other| other.order() <= fact.order());
-        facts.insert(place, fact);
-        if facts.len() > CHUNK + CHUNK / 2 {
-            // All that follow move; it is rare.
-            let mut all = facts;
-            for later in number + 1..end {
-                all.extend(
-                    chunk(context, name, later).into_iter().flat_map(|chunk| chunk.facts.iter().cloned()),
-                );
+            (None, _) if head(context, name).is_some_and(|head| head.truncated) => return false,
+            (None, first) => {
+                if let Some(first) = first {
+                    context.remove(&(name, Part::Stretch(first)));
+                }
+                put_stretch(context, name, order, Stretch::default());
+                order
             }
-            self.put_facts(context, name, number, all);
-        } else if let Some(Entry::Chunk(chunk)) = context.get_mut(&(name, Part::Chunk(number))) {
-            chunk.facts = facts;
-        }
+        };
+        put_fact(context, name, fact);
         if let Some(head) = head_mut(context, name) {
             head.kept += 1;
         }
-        self.scan_again(context, name, number, settings);
+        self.scan_again(context, name, from, settings);
         self.truncate(context, name, settings);
         true
     }
 
-    /// Writes events into chunks from `number` on; what is known of the first of them stays.
-    fn put_facts(&self, context: &mut Context<'_, Self>, name: i64, number: u32, facts: Vec<Fact>) {
-        let before = chunk(context, name, number).map(|chunk| Arc::clone(&chunk.before));
-        let former = head(context, name).map_or(number, |head| head.chunks.1);
-        let mut end = number;
-        let mut rest = facts.into_iter().peekable();
-        while rest.peek().is_some() {
-            let facts: Vec<Fact> = rest.by_ref().take(CHUNK).collect();
-            put_chunk(context, name, end, Chunk { facts, ..Chunk::default() });
-            end += 1;
-        }
-        for number in end..former {
-            context.remove(&(name, Part::Chunk(number)));
-        }
-        if let (Some(Entry::Chunk(chunk)), Some(before)) =
-            (context.get_mut(&(name, Part::Chunk(number))), before)
-        {
-            chunk.before = before;
-        }
-        if let Some(head) = head_mut(context, name) {
-            head.chunks.1 = end;
-        }
-    }
-
-    /// Passes over all events once more, under other rules.
+    /// Passes over all events once more, under other rules or since there are others.
     pub(super) fn scan_anew(
         &self,
         context: &mut Context<'_, Self>,
         name: i64,
         settings: &InteractionSettings,
     ) {
-        let Some((first, end)) = head(context, name).map(|head| head.chunks) else { return };
-        for number in first..end {
-            if let Some(Entry::Chunk(chunk)) = context.get_mut(&(name, Part::Chunk(number))) {
-                let scan = if number == first { chunk.before.without_streaks() } else { Scan::default() };
-                (chunk.before, chunk.closed) = (Arc::new(scan), Vec::new());
-            }
+        let former: Vec<Order> = stretches(context, name).map(|(order, _)| order).collect();
+        let left = stretches(context, name).next().map(|(_, stretch)| stretch.before.without_streaks());
+        for order in former {
+            context.remove(&(name, Part::Stretch(order)));
         }
+        let Some(first) = facts(context, name).next().map(Fact::order) else { return };
+        // What has been active before the first event that is kept stays.
+        let before = left.unwrap_or_default();
+        put_stretch(context, name, first, Stretch { before, ..Stretch::default() });
         self.scan_again(context, name, first, settings);
     }
 
-    /// Passes over the events from chunk `number` on once more, until nothing is different from before.
-    pub(super) fn scan_again(
+    /// Passes over the events of a stretch and all that follow once more, until nothing is different from before.
+    fn scan_again(
         &self,
         context: &mut Context<'_, Self>,
         name: i64,
-        number: u32,
+        from: Order,
         settings: &InteractionSettings,
     ) {
-        let Some((_, end)) = head(context, name).map(|head| head.chunks) else { return };
-        let before = chunk(context, name, number).map(|chunk| Scan::clone(&chunk.before));
-        let mut scan = before.unwrap_or_default();
-        for place in number..end {
-            let Some(old) = chunk(context, name, place) else { continue };
-            if place > number && *old.before == scan && !is_stale(old) {
-                // From here on all is as it was.
-                self.walk(context, name);
-                return;
+        let Some(Entry::Stretch(first)) = context.get(&(name, Part::Stretch(from))) else { return };
+        let mut scan = first.before.clone();
+        let (mut written, mut count) = (Vec::new(), 0);
+        let (mut order, mut stretch) = (from, Stretch { before: scan.clone(), ..Stretch::default() });
+        let mut effects = Effects::default();
+        let mut is_as_before = false;
+        let known = (name, Part::Stretch(from))..=(name, Part::Stretch(Order::LAST));
+        let mut known = context.range(known).skip(1).peekable();
+        for fact in facts_from(context, name, from) {
+            let next = fact.order();
+            let former = known.next_if(|((_, part), _)| *part == Part::Stretch(next)).map(|(_, entry)| entry);
+            if former.is_some() || count > STRETCH + STRETCH / 2 {
+                stretch.closed.append(&mut effects.closed);
+                written.push((order, std::mem::take(&mut stretch)));
+                (order, count) = (next, 0);
+                if matches!(former, Some(Entry::Stretch(former)) if former.before == scan) {
+                    // From here on all is as it was.
+                    is_as_before = true;
+                    break;
+                }
+                stretch.before = scan.clone();
             }
-            let facts = old.facts.clone();
-            let before = Arc::new(scan.clone());
-            let mut closed: Vec<Candidate> = Vec::new();
-            for fact in &facts {
-                scan.step(fact, settings, &mut closed);
-            }
-            let errors = facts.iter().filter(|fact| fact.is_error()).map(|fact| fact.time).collect();
-            put_chunk(context, name, place, Chunk { before, facts, closed, errors });
+            scan.step(fact, settings, &mut effects);
+            stretch.errors.extend(fact.is_error().then_some(fact.time));
+            count += 1;
         }
-        context.put(&(name, Part::Tail), Entry::Tail(scan));
-        self.walk(context, name);
-    }
-
-    /// Routes and pages, by all events that are kept.
-    fn walk(&self, context: &mut Context<'_, Self>, name: i64) {
-        let Some((first, end)) = head(context, name).map(|head| head.chunks) else { return };
-        let mut path = base(context, name).map(|base| base.path.clone()).unwrap_or_default();
-        for number in first..end {
-            for fact in chunk(context, name, number).into_iter().flat_map(|chunk| &chunk.facts) {
-                path.go(fact);
+        drop(known);
+        if !is_as_before {
+            stretch.closed.append(&mut effects.closed);
+            written.push((order, stretch));
+            context.put(&(name, Part::Tail), Entry::Tail(scan));
+            if let Some(head) = head_mut(context, name) {
+                head.of_last_stretch = count;
             }
         }
-        context.put(&(name, Part::Path), Entry::Path(path));
+        for (order, stretch) in written {
+            put_stretch(context, name, order, stretch);
+        }
+        let mut path = base(context, name).map_or_else(Path::default, |base| base.path.clone());
+        for fact in facts(context, name) {
+            path.go(fact);
+        }
+        context.put(&(name, Part::Path), Entry::Path(Box::new(path)));
     }
 
     /// Lets go of the first events where there are too many.
     fn truncate(&self, context: &mut Context<'_, Self>, name: i64, settings: &InteractionSettings) {
-        let Some(head) = head(context, name) else { return };
-        let (first, end) = head.chunks;
-        if head.kept <= settings.events || end <= first + 1 {
+        if head(context, name).is_none_or(|head| head.kept <= settings.events) {
             return;
         }
-        let Some(oldest) = chunk(context, name, first) else { return };
+        let mut stretches = stretches(context, name);
+        let (Some((first, oldest)), Some((second, _))) = (stretches.next(), stretches.next()) else { return };
         let mut left = base(context, name).cloned().unwrap_or_default();
-        let signals = self.contents(context, name, &oldest.closed, settings);
-        left.signals.extend(signals);
-        for fact in &oldest.facts {
+        left.signals.extend(self.contents(context, name, &oldest.closed, settings));
+        let mut gone = Vec::new();
+        for fact in facts_from(context, name, first).take_while(|fact| fact.order() < second) {
             left.path.go(fact);
+            gone.push(fact.order());
         }
-        let count = oldest.facts.len();
-        context.put(&(name, Part::Base), Entry::Base(Box::new(left)));
-        context.remove(&(name, Part::Chunk(first)));
+        drop(stretches);
         if let Some(head) = head_mut(context, name) {
-            head.chunks.0 += 1;
-            head.kept -= count;
+            head.kept -= gone.len();
             head.truncated = true;
         }
+        for order in gone {
+            context.remove(&(name, Part::Fact(order)));
+        }
+        context.remove(&(name, Part::Stretch(first)));
+        context.put(&(name, Part::Base), Entry::Base(Box::new(left)));
     }
 
     /// Takes the session `other` into `name`, which arrived before; its row, if there is one, is retracted.
@@ -248,62 +261,55 @@ impl Interactions {
         settings: &InteractionSettings,
     ) {
         self.retract(context, name, other);
-        let mut facts = Vec::new();
-        for session in [name, other] {
-            let Some((first, end)) = head(context, session).map(|head| head.chunks) else { continue };
-            for number in first..end {
-                facts.extend(
-                    chunk(context, session, number).into_iter().flat_map(|chunk| chunk.facts.clone()),
-                );
-            }
-        }
-        facts.sort_by(|one, other| one.order().cmp(&other.order()));
-        let mut left = base(context, name).cloned().unwrap_or_default();
-        left.signals.extend(base(context, other).into_iter().flat_map(|base| base.signals.clone()));
-        if left != Base::default() {
-            context.put(&(name, Part::Base), Entry::Base(Box::new(left)));
-        }
         let Some(absorbed) = head(context, other).cloned() else { return };
-        // What was emitted or is waited for is the survivor's from now on.
-        let entries: Vec<_> = context
-            .entries()
-            .filter(|((session, _), _)| *session == other)
-            .map(|(key, entry)| (key.clone(), entry.clone()))
-            .collect();
-        for ((_, part), entry) in entries {
-            context.remove(&(other, part.clone()));
-            match (&part, entry) {
-                (Part::Signal(_) | Part::Incident(..), entry) => context.put(&(name, part), entry),
-                (Part::Waiting, Entry::Waiting(waiting)) => {
-                    for signal in waiting.into_keys() {
-                        context.cancel_timer(&Wait::Absence(other, signal));
-                    }
-                }
-                _ => {}
-            }
-        }
-        for timer in [Wait::Update(other), Wait::Close(other), Wait::Final(other)] {
-            context.cancel_timer(&timer);
-        }
+        let count = absorbed.events() + head(context, name).map_or(0, |head| head.events());
+        evidence::merge(context, name, other, count);
         if let Some(head) = head_mut(context, name) {
-            head.trail.merge(&absorbed.trail);
             for (count, more) in head.counts.iter_mut().zip(absorbed.counts) {
                 *count += more;
             }
             head.errors += absorbed.errors;
             head.profile = Profile::earlier(&head.profile, &absorbed.profile);
-            head.kept = facts.len();
+            head.kept += absorbed.kept;
             head.truncated |= absorbed.truncated;
             head.closed = false;
             head.is_dirty = true;
         }
-        let first = head(context, name).map_or(0, |head| head.chunks.0);
-        self.put_facts(context, name, first, facts);
-        self.scan_again(context, name, first, settings);
+        for (part, entry) in self.forget(context, other) {
+            match (part, entry) {
+                // Its events, and what was emitted, are the survivor's from now on.
+                (part @ (Part::Fact(_) | Part::Signal(_) | Part::Incident(..)), entry) => {
+                    context.put(&(name, part), entry);
+                }
+                (Part::Base, Entry::Base(base)) => {
+                    let mut left = self::base(context, name).cloned().unwrap_or_default();
+                    left.signals.extend(base.signals);
+                    context.put(&(name, Part::Base), Entry::Base(Box::new(left)));
+                }
+                _ => {}
+            }
+        }
+        self.scan_anew(context, name, settings);
     }
-}
 
-/// A chunk that was just written anew: what was found in it is not known yet.
-fn is_stale(chunk: &Chunk) -> bool {
-    *chunk.before == Scan::default() && chunk.closed.is_empty()
+    /// Forgets a session: its entries, which are returned, and its timers.
+    pub(super) fn forget(&self, context: &mut Context<'_, Self>, name: i64) -> Vec<(Part, Entry)> {
+        let entries: Vec<(Part, Entry)> = context
+            .range((name, Part::FIRST)..=(name, Part::LAST))
+            .map(|((_, part), entry)| (part.clone(), entry.clone()))
+            .collect();
+        for (part, _) in &entries {
+            context.remove(&(name, part.clone()));
+        }
+        let timers: Vec<Wait> = context
+            .timers()
+            .map(|(timer, _)| timer)
+            .filter(|timer| timer.session() == name)
+            .cloned()
+            .collect();
+        for timer in timers {
+            context.cancel_timer(&timer);
+        }
+        entries
+    }
 }

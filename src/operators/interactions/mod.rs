@@ -8,6 +8,7 @@
 
 pub mod correlate;
 pub mod element;
+mod evidence;
 pub mod fact;
 mod fold;
 mod rows;
@@ -26,7 +27,7 @@ use self::settings::InteractionSettings;
 use crate::event::derived::Row;
 use crate::event::interactions::Interaction;
 use crate::event::{Event, Millis};
-use crate::stream::{Context, Operator, Rejection, SessionWindows, Trail};
+use crate::stream::{Context, Operator, Rejection, SessionWindows};
 
 /// Rows of an open session are at least so far apart in append time, in ms.
 const UPDATE: Millis = 1_000;
@@ -46,6 +47,15 @@ pub enum Wait {
     Close(i64),
     /// The end of its grace.
     Final(i64),
+}
+
+impl Wait {
+    /// Of which session.
+    fn session(&self) -> i64 {
+        match self {
+            Self::Absence(name, _) | Self::Update(name) | Self::Close(name) | Self::Final(name) => *name,
+        }
+    }
 }
 
 impl Operator for Interactions {
@@ -157,12 +167,11 @@ impl Interactions {
         let head = Head {
             event_id: event.identity().name().into(),
             first_arrival: context.append_time(),
-            trail: Trail::default(),
             counts: [0; fact::Kind::ALL.len()],
             errors: 0,
             profile: Arc::new(Profile::default()),
-            chunks: (0, 0),
             kept: 0,
+            of_last_stretch: 0,
             truncated: false,
             closed: false,
             is_dirty: false,
@@ -174,11 +183,11 @@ impl Interactions {
         };
         context.put(&(name, Part::Head), Entry::Head(Box::new(head)));
         context.put(&(name, Part::Tail), Entry::Tail(scan::Scan::default()));
-        context.put(&(name, Part::Path), Entry::Path(session::Path::default()));
+        context.put(&(name, Part::Path), Entry::Path(Box::default()));
         context.set_timer(&Wait::Close(name), end.saturating_add(settings.gap));
     }
 
-    /// Counts an event in, and puts it in its place. Whether what is found, or waited for, is another now.
+    /// Counts an event in, and puts it in its place. Whether what is found is another now.
     fn add(
         &self,
         context: &mut Context<'_, Self>,
@@ -192,12 +201,13 @@ impl Interactions {
         let is_last = last.is_none_or(|last| last.order() <= fact.order());
         let is_error = fact.is_error();
         let Some(head) = head_mut(context, name) else { return false };
-        head.trail.push(place.0, &fact.name);
+        let before = head.events();
         head.counts[fact.kind as usize] += 1;
         head.errors += u32::from(is_error || (fact.status >= 400));
         Profile::learn(&mut head.profile, event, &fact);
         head.is_dirty = true;
         let is_over = head.open_until.is_some_and(|until| fact.time > until);
+        evidence::push(context, name, before, &fact);
         let is_changed = if is_last {
             self.append(context, name, fact, settings)
         } else {

@@ -1,16 +1,16 @@
 //! What is emitted: the difference between what is found and what was emitted before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
 use uuid::Uuid;
 
 use super::correlate::{IncidentContent, RULE, SignalContent, correlate, score};
 use super::fact::Kind;
-use super::scan::{Candidate, Member};
+use super::scan::{Candidate, Effects, Member};
 use super::session::{Entry, Part, Path, SignalName};
 use super::settings::InteractionSettings;
-use super::{ALL, Interactions, UPDATE, Wait, end_of, final_due, fold, head, head_mut, index};
+use super::{ALL, Interactions, UPDATE, Wait, end_of, evidence, final_due, fold, head, head_mut, index};
 use crate::event::Millis;
 use crate::event::derived::{Incident, Row, RowMeta, Session, Signal};
 use crate::stream::Context;
@@ -30,11 +30,8 @@ impl Interactions {
         candidates: &[Candidate],
         settings: &InteractionSettings,
     ) -> Vec<SignalContent> {
-        let (first, end) = head(context, name).map_or((0, 0), |head| head.chunks);
-        let errors: Vec<Millis> = (first..end)
-            .filter_map(|number| fold::chunk(context, name, number))
-            .flat_map(|chunk| chunk.errors.iter().copied())
-            .collect();
+        let errors: Vec<Millis> =
+            fold::stretches(context, name).flat_map(|(_, stretch)| stretch.errors.iter().copied()).collect();
         let content = |candidate: &Candidate| {
             let place = errors.partition_point(|error| *error < candidate.started);
             let is_error = errors.get(place).is_some_and(|error| *error <= candidate.ended + ERROR);
@@ -85,6 +82,31 @@ impl Interactions {
         }
     }
 
+    /// Sets and cancels the timers of signals that only time brings. Whether one of them has been emitted, and is another now.
+    pub(super) fn wait(
+        &self,
+        context: &mut Context<'_, Self>,
+        name: i64,
+        effects: &Effects,
+        settings: &InteractionSettings,
+    ) -> bool {
+        let mut is_emitted = false;
+        for (rule, offset, due) in &effects.waits {
+            let Some(rule) = settings.rules.get(usize::from(*rule)) else { continue };
+            let signal = (rule.name.clone(), *offset, 0);
+            if context.get(&(name, Part::Signal(signal.clone()))).is_some() {
+                is_emitted = true;
+                continue;
+            }
+            let timer = Wait::Absence(name, signal);
+            match due {
+                Some(due) => set_timer_once(context, &timer, *due),
+                None => context.cancel_timer(&timer),
+            }
+        }
+        is_emitted
+    }
+
     /// Nothing has come that would be a signal's answer.
     pub(super) fn ripen(
         &self,
@@ -95,9 +117,6 @@ impl Interactions {
     ) {
         let mut found = self.found(context, name, settings);
         let Some((content, _)) = found.remove(signal) else { return };
-        if let Some(Entry::Waiting(waiting)) = context.get_mut(&(name, Part::Waiting)) {
-            waiting.remove(signal);
-        }
         // It counts from now on as one that was emitted; what it says is emitted with its incident.
         let blank = SignalContent { count: 0, ..content };
         context.put(&(name, Part::Signal(signal.clone())), Entry::Signal(Box::new(blank)));
@@ -130,20 +149,7 @@ impl Interactions {
         for (number, content) in &incidents {
             emit_incident(context, *number, content, |meta| meta.is_final = true);
         }
-        let entries: Vec<_> = context
-            .entries()
-            .map(|(entry, _)| entry.clone())
-            .filter(|(session, _)| *session == name)
-            .collect();
-        for entry in entries {
-            if let Some(Entry::Waiting(waiting)) = context.get(&entry).cloned() {
-                for signal in waiting.into_keys() {
-                    context.cancel_timer(&Wait::Absence(name, signal));
-                }
-            }
-            context.remove(&entry);
-        }
-        context.cancel_timer(&Wait::Update(name));
+        self.forget(context, name);
         context.drop_through(due);
         let mut index = index(context);
         index.sessions.retain(|(other, _)| *other != name);
@@ -177,11 +183,9 @@ impl Interactions {
         settings: &InteractionSettings,
     ) -> BTreeMap<SignalName, (SignalContent, Option<Millis>)> {
         let Some(head) = head(context, name) else { return BTreeMap::new() };
-        let mut candidates = Vec::new();
-        for number in head.chunks.0..head.chunks.1 {
-            let chunk = fold::chunk(context, name, number);
-            candidates.extend(chunk.into_iter().flat_map(|chunk| chunk.closed.iter().cloned()));
-        }
+        let stretches = fold::stretches(context, name);
+        let mut candidates: Vec<Candidate> =
+            stretches.flat_map(|(_, stretch)| stretch.closed.iter().cloned()).collect();
         if let Some(scan) = fold::tail(context, name) {
             scan.open(settings, head.closed, &mut candidates);
         }
@@ -203,27 +207,22 @@ impl Interactions {
     /// Emits what is found and was not emitted before, or otherwise; and retracts what does not hold any more.
     fn emit_found(&self, context: &mut Context<'_, Self>, name: i64, settings: &InteractionSettings) {
         let emitted = emitted_signals(context, name);
-        let mut waited = match context.get(&(name, Part::Waiting)) {
-            Some(Entry::Waiting(waiting)) => waiting.clone(),
-            _ => BTreeMap::new(),
-        };
-        let (mut found, mut waiting) = (Found::new(), BTreeMap::new());
+        let mut waited: BTreeSet<Wait> = context.timers().map(|(timer, _)| timer.clone()).collect();
+        waited.retain(|timer| matches!(timer, Wait::Absence(session, _) if *session == name));
+        let mut found = Found::new();
         for (signal, (content, due)) in self.found(context, name, settings) {
             match due.filter(|_| !emitted.contains_key(&signal)) {
-                Some(due) => drop(waiting.insert(signal, due)),
                 None => drop(found.insert(signal, content)),
+                Some(due) => {
+                    let timer = Wait::Absence(name, signal);
+                    set_timer_once(context, &timer, due);
+                    waited.remove(&timer);
+                }
             }
         }
-        for (signal, due) in &waiting {
-            // One that is set anew would wait anew.
-            if waited.remove(signal) != Some(*due) {
-                context.set_timer(&Wait::Absence(name, signal.clone()), *due);
-            }
+        for timer in waited {
+            context.cancel_timer(&timer);
         }
-        for signal in waited.into_keys() {
-            context.cancel_timer(&Wait::Absence(name, signal));
-        }
-        put_waiting(context, name, waiting);
         let now = fold::last_fact(context, name).map_or(Millis::MIN, |fact| fact.time);
         let is_closed = head(context, name).is_some_and(|head| head.closed);
         let mut names: Vec<SignalName> = found.keys().cloned().collect();
@@ -328,9 +327,7 @@ impl Interactions {
     }
 
     fn emit_absorbed(&self, context: &mut Context<'_, Self>, name: i64, change: impl FnOnce(&mut RowMeta)) {
-        let first = head(context, name).map_or(0, |head| head.chunks.0);
-        let start =
-            fold::chunk(context, name, first).and_then(|chunk| chunk.facts.first()).map(|fact| fact.time);
+        let start = fold::facts(context, name).next().map(|fact| fact.time);
         let end = fold::last_fact(context, name).map(|fact| fact.time);
         if let (Some(start), Some(end)) = (start, end) {
             self.emit_session_of(context, name, (start, end), change);
@@ -349,21 +346,22 @@ impl Interactions {
         (head.emitted_at, head.is_dirty) = (Some(now), false);
         let head = head.clone();
         let parts = ["session", &*name.to_string(), &*head.event_id];
-        let mut meta = context.row_meta(&parts, head.first_arrival, &head.trail);
+        let trail = evidence::trail(context, name);
+        let mut meta = context.row_meta(&parts, head.first_arrival, &trail);
         change(&mut meta);
+        let unknown = Path::default();
         let path = match context.get(&(name, Part::Path)) {
-            Some(Entry::Path(path)) => path.clone(),
-            _ => Path::default(),
+            Some(Entry::Path(path)) => path,
+            _ => &unknown,
         };
         let active_ms = fold::tail(context, name).map_or(0, |scan| scan.active_ms);
         let mut counts: BTreeMap<CompactString, i64> = BTreeMap::new();
         for (kind, count) in Kind::ALL.iter().zip(head.counts).filter(|(_, count)| *count > 0) {
             *counts.entry(kind.name().into()).or_default() += i64::from(count);
         }
-        let events = head.counts.iter().map(|count| i64::from(*count)).sum();
         let profile = &head.profile;
         let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| (&**text).into()).collect();
-        context.emit(Row::Session(Session {
+        let row = Session {
             session_id: session_id(context),
             meta,
             user: profile.user.clone(),
@@ -375,7 +373,7 @@ impl Interactions {
             duration_ms: ended_at - started_at,
             active_ms,
             closed: head.closed,
-            events,
+            events: head.events() as i64,
             counts,
             entry: path.routes.first().map(|route| (&**route).into()).unwrap_or_default(),
             exit: path.exit().into(),
@@ -385,16 +383,15 @@ impl Interactions {
             signals: head.signals as i32,
             score: head.score as i32,
             truncated: head.truncated,
-        }));
+        };
+        context.emit(Row::Session(row));
     }
 }
 
-fn put_waiting(context: &mut Context<'_, Interactions>, name: i64, waiting: BTreeMap<SignalName, Millis>) {
-    let part = (name, Part::Waiting);
-    if !waiting.is_empty() {
-        context.put(&part, Entry::Waiting(waiting));
-    } else if context.get(&part).is_some() {
-        context.remove(&part);
+/// One that is set anew would wait anew, where its due time is past.
+fn set_timer_once(context: &mut Context<'_, Interactions>, timer: &Wait, due: Millis) {
+    if context.timer(timer) != Some(due) {
+        context.set_timer(timer, due);
     }
 }
 
@@ -405,7 +402,10 @@ fn emitted_signals(context: &Context<'_, Interactions>, name: i64) -> BTreeMap<S
         }
         _ => None,
     };
-    context.entries().filter_map(of).collect()
+    context
+        .range((name, Part::Signal((CompactString::const_new(""), i64::MIN, 0)))..=(name, Part::LAST))
+        .filter_map(of)
+        .collect()
 }
 
 fn emitted_incidents(context: &Context<'_, Interactions>, name: i64) -> BTreeMap<(i64, u8), IncidentContent> {
@@ -415,7 +415,7 @@ fn emitted_incidents(context: &Context<'_, Interactions>, name: i64) -> BTreeMap
         }
         _ => None,
     };
-    context.entries().filter_map(of).collect()
+    context.range((name, Part::Incident(i64::MIN, 0))..=(name, Part::LAST)).filter_map(of).collect()
 }
 
 /// The producer's session: what comes behind the tenant in the key.

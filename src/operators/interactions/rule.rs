@@ -14,6 +14,16 @@ pub struct Rule {
     pub weight: i64,
     /// What it looks for.
     pub matcher: Matcher,
+    /// The kinds of events that it looks at, as a set of [bits](Kind::bit).
+    pub kinds: u32,
+}
+
+impl Rule {
+    /// A rule.
+    pub fn new(name: &str, weight: i64, matcher: Matcher) -> Self {
+        let kinds = matcher.kinds();
+        Self { name: name.into(), weight, matcher, kinds }
+    }
 }
 
 /// What a rule looks for.
@@ -27,6 +37,20 @@ pub enum Matcher {
     Reversal(Reversal),
     /// One thing follows another.
     Sequence(Sequence),
+}
+
+impl Matcher {
+    /// The kinds of events that it looks at; all others change nothing for it.
+    fn kinds(&self) -> u32 {
+        let conditions = match self {
+            Self::Count(count) => [&count.of, &count.unless, &count.reset],
+            Self::Absence(absence) => [&absence.after, &absence.of, &absence.then],
+            Self::Reversal(_) => return Kind::Move.bit(),
+            Self::Sequence(sequence) => [&sequence.first, &sequence.then, const { &Vec::new() }],
+        };
+        let kinds = conditions.into_iter().flatten().flat_map(|condition| &condition.kinds);
+        kinds.fold(0, |all, kind| all | kind.bit())
+    }
 }
 
 /// Events that a rule is about: those that meet it in all that it says.
@@ -293,7 +317,7 @@ fn attempts() -> Vec<Condition> {
 
 /// The nine rules (DESIGN section 6), sorted by name.
 pub fn defaults() -> Vec<Rule> {
-    let rule = |name: &str, weight, matcher| Rule { name: name.into(), weight, matcher };
+    let rule = Rule::new;
     let failed_form = vec![Condition { failed: Some(true), ..on(&[Kind::Submit, Kind::ValidationError]) }];
     vec![
         rule(

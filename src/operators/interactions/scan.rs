@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
@@ -23,8 +22,8 @@ const KEPT: usize = 32;
 /// What the matchers remember.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scan {
-    /// By rule.
-    streaks: Vec<Vec<Streak>>,
+    /// By rule; a copy shares what does not change.
+    streaks: Vec<Arc<Vec<Streak>>>,
     /// Without the pauses.
     pub active_ms: i64,
     /// The last thing that a person did.
@@ -60,7 +59,7 @@ pub struct Member {
     /// When it was appended.
     pub append_time: Millis,
     /// Its event id in words.
-    pub name: CompactString,
+    pub name: Arc<str>,
     x: i32,
     y: i32,
 }
@@ -68,7 +67,7 @@ pub struct Member {
 impl Member {
     fn of(fact: &Fact) -> Self {
         let Fact { time, offset, append_time, x, y, .. } = *fact;
-        Self { time, offset, append_time, name: fact.name.clone(), x, y }
+        Self { time, offset, append_time, name: Arc::clone(&fact.name), x, y }
     }
 }
 
@@ -160,9 +159,20 @@ impl Streak {
     }
 }
 
+/// What a step brings.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// What is found for good.
+    pub closed: Vec<Candidate>,
+    /// What is found is another now.
+    pub is_changed: bool,
+    /// What is waited for from now on: its rule, the place of its first event to arrive, and when it is due; `None`: no more.
+    pub waits: Vec<(u16, i64, Option<Millis>)>,
+}
+
 impl Scan {
-    /// Takes the next event in; what is found for good goes to `closed`. `true` if what is found, or waited for, is another now.
-    pub fn step(&mut self, fact: &Fact, settings: &InteractionSettings, closed: &mut Vec<Candidate>) -> bool {
+    /// Takes the next event in.
+    pub fn step(&mut self, fact: &Fact, settings: &InteractionSettings, effects: &mut Effects) {
         if fact.kind.is_human() {
             if let Some(last) = self.last_human {
                 let pause = fact.time - last;
@@ -170,18 +180,17 @@ impl Scan {
             }
             self.last_human = Some(fact.time);
         }
-        self.streaks.resize(settings.rules.len(), Vec::new());
-        let mut is_changed = false;
-        for (place, (rule, streaks)) in settings.rules.iter().zip(&mut self.streaks).enumerate() {
-            let mut step = Step { rule: place, fact, streaks, closed };
-            is_changed |= match &rule.matcher {
+        self.streaks.resize(settings.rules.len(), Arc::default());
+        let rules = settings.rules.iter().zip(&mut self.streaks).enumerate();
+        for (place, (rule, streaks)) in rules.filter(|(_, (rule, _))| rule.kinds & fact.kind.bit() != 0) {
+            let mut step = Step { rule: place, fact, streaks, effects };
+            match &rule.matcher {
                 Matcher::Count(count) => step.count(count),
                 Matcher::Absence(absence) => step.absence(absence),
                 Matcher::Reversal(reversal) => step.reversal(reversal),
                 Matcher::Sequence(sequence) => step.sequence(sequence),
-            };
+            }
         }
-        is_changed
     }
 
     /// Without what depends on the rules.
@@ -192,7 +201,7 @@ impl Scan {
     /// What is found, or waited for, and may still change with the next event. `is_closed`: the session is over.
     pub fn open(&self, settings: &InteractionSettings, is_closed: bool, found: &mut Vec<Candidate>) {
         for (place, (Rule { matcher, .. }, streaks)) in settings.rules.iter().zip(&self.streaks).enumerate() {
-            for streak in streaks {
+            for streak in &**streaks {
                 match matcher {
                     Matcher::Count(_) | Matcher::Reversal(_) if streak.fired => {
                         found.push(streak.candidate(place, None));
@@ -222,63 +231,54 @@ impl Absence {
 struct Step<'a> {
     rule: usize,
     fact: &'a Fact,
-    streaks: &'a mut Vec<Streak>,
-    closed: &'a mut Vec<Candidate>,
+    streaks: &'a mut Arc<Vec<Streak>>,
+    effects: &'a mut Effects,
 }
 
 impl Step<'_> {
+    /// The streaks, to be changed: a copy of the state before shares them.
+    fn edit(&mut self) -> &mut Vec<Streak> {
+        Arc::make_mut(self.streaks)
+    }
+
     fn find(&self, common: u64) -> Option<usize> {
         self.streaks.iter().position(|streak| streak.common == common)
     }
 
-    /// Makes room for another streak, and begins it.
+    /// Makes room for another streak, and begins it; the oldest gives way.
     fn begin(&mut self, common: u64) {
         if self.streaks.len() >= AT_ONCE {
             self.end(0);
         }
-        self.streaks.push(Streak::of(self.fact, common));
+        let streak = Streak::of(self.fact, common);
+        self.edit().push(streak);
     }
 
     /// A streak is over: what it is stays.
-    fn end(&mut self, place: usize) -> bool {
-        let streak = self.streaks.remove(place);
+    fn end(&mut self, place: usize) {
+        let streak = self.edit().remove(place);
         if streak.fired {
-            self.closed.push(streak.candidate(self.rule, None));
+            self.effects.closed.push(streak.candidate(self.rule, None));
         }
-        streak.fired
     }
 
-    fn count(&mut self, count: &Count) -> bool {
+    fn count(&mut self, count: &Count) {
         let fact = self.fact;
-        let mut is_changed = false;
-        if !count.reset.is_empty() {
-            let is_reset = |streak: &Streak| any_after(&count.reset, fact, streak.started, &streak.route);
-            while let Some(place) = self.streaks.iter().position(is_reset) {
-                self.end(place);
-            }
+        let is_reset = |streak: &Streak| any_after(&count.reset, fact, streak.started, &streak.route);
+        while let Some(place) = self.streaks.iter().position(is_reset) {
+            self.end(place);
         }
-        if any(&count.unless, fact) {
-            for streak in self.streaks.iter_mut() {
-                let before = (streak.count, streak.fired);
-                if count.spoils {
-                    let last = streak.last().time;
-                    streak.spoiled |= any_after(&count.unless, fact, last, &streak.route);
-                } else {
-                    streak.retain(|member| !any_after(&count.unless, fact, member.time, ""));
-                }
-                streak.fired &= streak.count >= count.at_least && !streak.spoiled;
-                is_changed |= before.1 && before != (streak.count, streak.fired);
-            }
-            self.streaks.retain(|streak| streak.count > 0);
+        if !self.streaks.is_empty() && any(&count.unless, fact) {
+            self.take_back(count);
         }
-        let (true, Some(common)) = (any(&count.of, fact), count.same.of(fact)) else { return is_changed };
+        let (true, Some(common)) = (any(&count.of, fact), count.same.of(fact)) else { return };
         let Some(mut place) = self.find(common) else {
             self.begin(common);
-            return self.fire_count(count, self.streaks.len() - 1) || is_changed;
+            return self.fire_count(count, self.streaks.len() - 1);
         };
         let last = self.streaks[place].last();
         if count.merge > 0 && fact.time - last.time < count.merge {
-            return is_changed;
+            return;
         }
         let is_apart = count.gap.is_some_and(|gap| fact.time - last.time >= gap)
             || count
@@ -290,13 +290,33 @@ impl Step<'_> {
             self.begin(common);
             place = self.streaks.len() - 1;
         } else {
-            let streak = &mut self.streaks[place];
+            let streak = &mut self.edit()[place];
             streak.add(fact);
             if let Some(span) = count.span.filter(|_| !streak.fired) {
                 streak.retain(|member| fact.time - member.time <= span);
             }
         }
-        self.fire_count(count, place) || is_changed
+        self.fire_count(count, place);
+    }
+
+    /// What is followed by this event does not count.
+    fn take_back(&mut self, count: &Count) {
+        let fact = self.fact;
+        let mut is_changed = false;
+        let streaks = self.edit();
+        for streak in &mut *streaks {
+            let before = (streak.count, streak.fired);
+            if count.spoils {
+                let last = streak.last().time;
+                streak.spoiled |= any_after(&count.unless, fact, last, &streak.route);
+            } else {
+                streak.retain(|member| !any_after(&count.unless, fact, member.time, ""));
+            }
+            streak.fired &= streak.count >= count.at_least && !streak.spoiled;
+            is_changed |= before.1 && before != (streak.count, streak.fired);
+        }
+        streaks.retain(|streak| streak.count > 0);
+        self.effects.is_changed |= is_changed;
     }
 
     /// Whether a streak that is found goes on with this event: again there are enough within the span.
@@ -307,64 +327,74 @@ impl Step<'_> {
         within + 1 >= (count.at_least as usize).min(KEPT - FIRST)
     }
 
-    fn fire_count(&mut self, count: &Count, place: usize) -> bool {
-        let streak = &mut self.streaks[place];
+    fn fire_count(&mut self, count: &Count, place: usize) {
+        let streak = &self.streaks[place];
         let lasts = count.lasting.is_none_or(|lasting| self.fact.time - streak.started >= lasting);
-        streak.fired |= streak.count >= count.at_least && lasts && !streak.spoiled;
-        streak.fired
+        if streak.fired || (streak.count >= count.at_least && lasts && !streak.spoiled) {
+            self.edit()[place].fired = true;
+            self.effects.is_changed = true;
+        }
     }
 
-    fn absence(&mut self, absence: &Absence) -> bool {
+    fn absence(&mut self, absence: &Absence) {
         let fact = self.fact;
-        let mut is_changed = false;
         let mut place = 0;
-        while place < self.streaks.len() {
-            let streak = &self.streaks[place];
+        while let Some(streak) = self.streaks.get(place) {
             let age = fact.time - streak.started;
-            let is_late = age > absence.within;
-            if absence.then.is_empty() && is_late {
+            let is_same = absence.same == Same::Session || absence.same.of(fact) == Some(streak.common);
+            if absence.then.is_empty() && age > absence.within {
                 // Nothing can answer it any more.
-                let streak = self.streaks.remove(place);
+                let streak = self.edit().remove(place);
                 if absence.takes(streak.count) {
                     let due = Some(streak.started + absence.within);
-                    self.closed.push(streak.candidate(self.rule, due));
+                    self.effects.closed.push(streak.candidate(self.rule, due));
                 }
-                continue;
-            }
-            let is_same = absence.same == Same::Session || absence.same.of(fact) == Some(streak.common);
-            if is_same && any_after(&absence.of, fact, streak.started, &streak.route) {
-                self.streaks.remove(place);
-                is_changed = true;
+            } else if is_same && any_after(&absence.of, fact, streak.started, &streak.route) {
+                let streak = self.edit().remove(place);
+                self.wait(absence, streak.earliest.offset, None);
             } else if any_after(&absence.then, fact, streak.started, &streak.route) {
-                let streak = self.streaks.remove(place);
+                let streak = self.edit().remove(place);
                 if age >= absence.within && absence.takes(streak.count) {
-                    self.closed.push(streak.candidate(self.rule, None));
+                    self.effects.closed.push(streak.candidate(self.rule, None));
+                    self.effects.is_changed = true;
                 }
-                is_changed = true;
             } else {
                 place += 1;
             }
         }
-        let (true, Some(common)) = (any(&absence.after, fact), absence.collapse.of(fact)) else {
-            return is_changed;
-        };
-        match self.find(common) {
-            Some(place) => self.streaks[place].add(fact),
+        let (true, Some(common)) = (any(&absence.after, fact), absence.collapse.of(fact)) else { return };
+        let place = match self.find(common) {
+            Some(place) => {
+                self.edit()[place].add(fact);
+                place
+            }
             None => {
                 if self.streaks.len() >= AT_ONCE {
-                    self.streaks.remove(0);
+                    let streak = self.edit().remove(0);
+                    self.wait(absence, streak.earliest.offset, None);
                 }
-                self.streaks.push(Streak::of(fact, common));
+                let streak = Streak::of(fact, common);
+                self.edit().push(streak);
+                self.streaks.len() - 1
             }
-        }
-        true
+        };
+        let Streak { count, started, ref earliest, .. } = self.streaks[place];
+        let due = absence.takes(count).then_some(started + absence.within);
+        let earliest = earliest.offset;
+        self.wait(absence, earliest, due);
     }
 
-    fn reversal(&mut self, reversal: &Reversal) -> bool {
+    /// Says that a streak is waited for, or no more: a signal that only time brings.
+    fn wait(&mut self, absence: &Absence, earliest: i64, due: Option<Millis>) {
+        if absence.then.is_empty() {
+            self.effects.waits.push((self.rule as u16, earliest, due));
+        }
+    }
+
+    fn reversal(&mut self, reversal: &Reversal) {
         let fact = self.fact;
-        let Some(way) = &fact.way else { return false };
+        let Some(way) = &fact.way else { return };
         let mut turns: Vec<Millis> = way.turns.iter().map(|after| fact.time + Millis::from(*after)).collect();
-        let mut is_changed = false;
         let from = self.streaks.last().map_or((0, 0), |streak| streak.direction);
         if turns_back(from, way.begins) {
             turns.insert(0, fact.time);
@@ -382,60 +412,57 @@ impl Step<'_> {
                     self.end(0);
                 }
                 self.begin(0);
-                if let Some(streak) = self.streaks.last_mut() {
+                if let Some(streak) = self.edit().last_mut() {
                     (streak.started, streak.members, streak.element) = (time, vec![member], None);
                 }
-            } else if let Some(streak) = self.streaks.last_mut() {
+            } else if let Some(streak) = self.edit().last_mut() {
                 streak.push(member);
                 if !streak.fired {
                     streak.retain(|member| time - member.time <= span);
                 }
             }
-            if let Some(streak) = self.streaks.last_mut() {
+            self.effects.is_changed |= self.edit().last_mut().is_some_and(|streak| {
                 streak.fired |= streak.count >= reversal.at_least;
-                is_changed |= streak.fired;
-            }
+                streak.fired
+            });
         }
         if self.streaks.is_empty() {
             self.begin(0);
-            if let Some(streak) = self.streaks.last_mut() {
+            if let Some(streak) = self.edit().last_mut() {
                 (streak.members, streak.count) = (Vec::new(), 0);
             }
         }
-        if let Some(streak) = self.streaks.last_mut() {
+        if let Some(streak) = self.edit().last_mut() {
             streak.direction = way.ends;
         }
-        is_changed
     }
 
-    fn sequence(&mut self, sequence: &Sequence) -> bool {
+    fn sequence(&mut self, sequence: &Sequence) {
         let fact = self.fact;
-        let mut is_changed = false;
         if any(&sequence.then, fact)
             && let Some(common) = sequence.same.of(fact)
             && let Some(place) = self.find(common)
         {
             // It answers one, and no other.
-            let mut streak = self.streaks.remove(place);
+            let mut streak = self.edit().remove(place);
             let (time, route) = (streak.started, Arc::clone(&streak.route));
             if fact.time - time <= sequence.within && any_after(&sequence.then, fact, time, &route) {
                 streak.add(fact);
-                self.closed.push(streak.candidate(self.rule, None));
-                is_changed = true;
+                self.effects.closed.push(streak.candidate(self.rule, None));
+                self.effects.is_changed = true;
             }
         }
         if any(&sequence.first, fact)
             && let Some(common) = sequence.same.of(fact)
         {
             // The last one is the one that is followed.
-            if let Some(place) = self.find(common) {
-                self.streaks.remove(place);
+            let streak = Streak::of(fact, common);
+            match self.find(common) {
+                Some(place) => drop(self.edit().remove(place)),
+                None if self.streaks.len() >= AT_ONCE => drop(self.edit().remove(0)),
+                None => {}
             }
-            if self.streaks.len() >= AT_ONCE {
-                self.streaks.remove(0);
-            }
-            self.streaks.push(Streak::of(fact, common));
+            self.edit().push(streak);
         }
-        is_changed
     }
 }

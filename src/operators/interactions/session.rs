@@ -1,20 +1,19 @@
 //! What is kept of a session.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::correlate::{IncidentContent, SignalContent};
-use super::fact::{Fact, Kind};
+use super::fact::{Fact, Kind, Order};
 use super::scan::{Candidate, Scan};
 use crate::event::Millis;
 use crate::event::interactions::Interaction;
-use crate::stream::{Trail, Window};
+use crate::stream::Window;
 
-/// Events of a chunk: one entry of the state holds them.
-pub const CHUNK: usize = 32;
+/// Events of a stretch, when it is begun.
+pub const STRETCH: u32 = 32;
 /// Routes and pages that a session names.
 const PATH: usize = 50;
 
@@ -34,14 +33,23 @@ pub enum Part {
     Base,
     /// Routes and pages.
     Path,
-    /// Signals that are waited for.
-    Waiting,
-    /// Events, in the order of their time.
-    Chunk(u32),
-    /// A signal that was emitted: its rule, the place of its first event, and which of them.
+    /// One of the records behind its row (I8): the first 8, then a ring of the last 24.
+    Record(u8),
+    /// An event.
+    Fact(Order),
+    /// The pass over the events from this one on, up to the next stretch.
+    Stretch(Order),
+    /// A signal that was emitted.
     Signal(SignalName),
     /// An incident that was emitted: the place of its first event, and which of them.
     Incident(i64, u8),
+}
+
+impl Part {
+    /// Before all others.
+    pub const FIRST: Self = Self::Index;
+    /// Behind all others.
+    pub const LAST: Self = Self::Incident(i64::MAX, u8::MAX);
 }
 
 /// A signal's rule, the place of its first event in the log, and which of those.
@@ -58,9 +66,10 @@ pub enum Entry {
     Head(Box<Head>),
     Tail(Scan),
     Base(Box<Base>),
-    Path(Path),
-    Waiting(BTreeMap<SignalName, Millis>),
-    Chunk(Chunk),
+    Path(Box<Path>),
+    Record(i64, Arc<str>),
+    Fact(Box<Fact>),
+    Stretch(Box<Stretch>),
     Signal(Box<SignalContent>),
     Incident(Box<IncidentContent>),
 }
@@ -81,18 +90,16 @@ pub struct Head {
     pub event_id: Arc<str>,
     /// When that was.
     pub first_arrival: Millis,
-    /// The records behind it.
-    pub trail: Trail,
     /// Events by kind.
     pub counts: [u32; Kind::ALL.len()],
     /// Errors, and requests that failed.
     pub errors: u32,
     /// Whose session it is.
     pub profile: Arc<Profile>,
-    /// The first chunk that is kept, and the one behind the last.
-    pub chunks: (u32, u32),
     /// Events that are kept.
     pub kept: usize,
+    /// How many of them the last stretch holds.
+    pub of_last_stretch: u32,
     /// Some are kept no more.
     pub truncated: bool,
     /// Nothing has come for so long that it is over.
@@ -124,6 +131,13 @@ pub struct Profile {
     pub browser: Option<CompactString>,
     /// The operating system.
     pub os: Option<CompactString>,
+}
+
+impl Head {
+    /// How many events there have been.
+    pub fn events(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
+    }
 }
 
 impl Profile {
@@ -203,13 +217,11 @@ impl Path {
     }
 }
 
-/// Events, in the order of their time.
+/// A pass over some events that follow one another.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Chunk {
+pub struct Stretch {
     /// The state of the matchers before them.
-    pub before: Arc<Scan>,
-    /// The events.
-    pub facts: Vec<Fact>,
+    pub before: Scan,
     /// What was found for good among them.
     pub closed: Vec<Candidate>,
     /// When the system itself answered with an error.
