@@ -6,9 +6,9 @@ use tokio::time::{Instant, sleep};
 
 use super::visitors::Sent;
 use super::{Failure, TENANT, findings, say};
+use crate::codec::json;
 use crate::config::Config;
 use crate::event::Millis;
-use crate::generate::Label;
 use crate::generate::evaluate::{Found, Report, evaluate};
 
 /// How long after a session's last event something may still be found without any more events: in silence its watermark has to pass
@@ -26,6 +26,8 @@ pub(super) struct Example {
     pub incident: String,
     /// The id of its session's row.
     pub session: String,
+    /// A little before it began.
+    pub from: String,
 }
 
 /// Waits until what can be known is known, and prints it.
@@ -42,11 +44,11 @@ pub(super) async fn print(config: &Config, url: &str, sent: &Sent) -> Result<(),
     for line in report.to_string().lines() {
         say(&format!("  {line}"));
     }
-    let unripe = sent.unripe.iter().filter(|sign| sign.planted == Label::Planted).count();
-    if unripe > 0 {
+    if sent.unripe > 0 {
         say(&format!(
-            "  {unripe} abandoned forms more are not known yet: nobody left them, so they wait for the end of their session,\n  \
-             30 minutes of silence."
+            "  Abandoned forms planted besides: {}, whose page nobody left. They are found when their sessions end, after 30\n  \
+             minutes of silence: not yet.",
+            sent.unripe
         ));
     }
     let mut incidents = Vec::new();
@@ -107,9 +109,10 @@ async fn sessions(clickhouse: &clickhouse::Client, sent: &Sent) -> Result<(usize
 
 /// The incident of a rage click that has the least beside it; none where there is none.
 pub(super) async fn example(config: &Config) -> Result<Option<Example>, Failure> {
-    let row: Option<(String, String)> = crate::store::client(&config.clickhouse)
+    let row: Option<(String, String, Millis)> = crate::store::client(&config.clickhouse)
         .query(
-            "SELECT toString(incident.id), toString(session.id) FROM incidents_current AS incident \
+            "SELECT toString(incident.id), toString(session.id), toUnixTimestamp64Milli(incident.started_at) \
+             FROM incidents_current AS incident \
              JOIN sessions_current AS session \
              ON session.tenant = incident.tenant AND session.session_id = incident.subject \
              WHERE incident.tenant = ? AND incident.family = 'interactions' \
@@ -119,5 +122,9 @@ pub(super) async fn example(config: &Config) -> Result<Option<Example>, Failure>
         .bind(TENANT)
         .fetch_optional()
         .await?;
-    Ok(row.map(|(incident, session)| Example { incident, session }))
+    Ok(row.map(|(incident, session, started_at)| Example {
+        incident,
+        session,
+        from: json::time(started_at - 5_000).unwrap_or_default(),
+    }))
 }

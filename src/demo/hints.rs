@@ -39,11 +39,11 @@ pub(super) fn print_of_sessions(config: &Config, url: &str, example: &Example) {
     let clickhouse = &config.clickhouse.url;
     let database = &config.clickhouse.database;
     let brokers = &config.kafka.brokers;
-    let Example { incident, session } = example;
+    let Example { incident, session, from } = example;
     say(&format!(
         r#"A visitor, generated, clicked in rage: the incident's signals, what happened in the session, and its clicks as the log has them:
   curl -H 'X-Api-Key: {KEY}' '{url}/v1/incidents/{incident}/signals'
-  curl -H 'X-Api-Key: {KEY}' '{url}/v1/sessions/{session}/timeline?limit=20'
+  curl -H 'X-Api-Key: {KEY}' '{url}/v1/sessions/{session}/timeline?from={from}&limit=20'
   AT='--set kafka.brokers={brokers} --set clickhouse.url={clickhouse}'
   cargo run -- explain {incident} $AT
 Tune the rule: what would be found, were it rage only from 4 clicks on? Then put it in force:

@@ -10,7 +10,7 @@ use super::{Failure, KEY, say};
 use crate::event::Millis;
 use crate::generate::event::Body;
 use crate::generate::send::Sender;
-use crate::generate::{Generator, Plan, Rule, Sign};
+use crate::generate::{Generator, Label, Plan, Rule, Sign};
 
 /// How many there are, and which.
 #[derive(Debug, Clone, Copy, Args)]
@@ -30,8 +30,8 @@ pub(super) struct Sent {
     left: HashMap<CompactString, Option<Millis>>,
     /// What the rules are to find by now, and what must not mislead them.
     pub truth: Vec<Sign>,
-    /// What they can't know yet: forms that were begun and never left, which are abandoned once their session has ended.
-    pub unripe: Vec<Sign>,
+    /// How many forms were begun and never left: that they are abandoned can't be known before their session has ended.
+    pub unripe: usize,
     /// From which seed.
     pub seed: u64,
     /// Events, those that came twice counted twice.
@@ -66,9 +66,10 @@ pub(super) async fn send(visitors: Visitors, url: &str) -> Result<Sent, Failure>
     });
     Sender::new(url, KEY).as_history(batches).await?;
     let is_left = |sign: &Sign| left.get(&sign.session_id).is_some_and(|at| *at >= Some(sign.started_at));
-    let signs = generator.take_signs();
-    let (truth, unripe) =
-        signs.into_iter().partition(|sign| sign.rule != Rule::AbandonedForm || is_left(sign));
+    let mut truth = generator.take_signs();
+    let all = truth.len();
+    truth.retain(|sign| sign.rule != Rule::AbandonedForm || sign.planted == Label::NearMiss || is_left(sign));
+    let unripe = all - truth.len();
     say(&format!("Sent {events} events of {} generated browser sessions (seed {seed}).", left.len()));
     Ok(Sent { left, truth, unripe, seed, events, at: Instant::now() })
 }
