@@ -1,4 +1,4 @@
-//! What the demo found, asked of the API and of ClickHouse, beside the city's own labels.
+//! What was found of the city's requests, asked of the API and of ClickHouse, beside the city's own labels.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -94,7 +94,7 @@ pub(super) async fn print(config: &Config, url: &str, files: &Path) -> Result<()
 
 /// What the live stream has told while the month was played: at its end the same incidents as the table has.
 pub(super) async fn print_live(url: &str, mut told: watch::Receiver<Told>) -> Result<(), Failure> {
-    let all = count_breaches(url, "").await? as usize;
+    let all = count_incidents(url, "").await? as usize;
     let told = tokio::time::timeout(PATIENCE, told.wait_for(|told| told.standing() == all)).await;
     let told = told.map_err(|_| format!("the live stream has not told of all {all} incidents"))??.clone();
     let changes = told.events - told.standing();
@@ -119,7 +119,12 @@ pub(super) async fn print_rebuilt(config: &Config) -> Result<(), Failure> {
 
 /// How many breaches the API knows, under further filters.
 pub(super) async fn count_breaches(url: &str, filters: &str) -> Result<u64, Failure> {
-    let query = format!("{url}/v1/incidents?rule=sla_breach&limit=1{filters}");
+    count_incidents(url, &format!("rule=sla_breach{filters}")).await
+}
+
+/// How many incidents the API knows, under filters.
+pub(super) async fn count_incidents(url: &str, filters: &str) -> Result<u64, Failure> {
+    let query = format!("{url}/v1/incidents?limit=1&{filters}");
     let response = reqwest::Client::new().get(query).bearer_auth(KEY).send().await?;
     let page: Page = response.error_for_status()?.json().await?;
     Ok(page.total)
@@ -143,34 +148,4 @@ fn compare(verdicts: &[(String, bool)], files: &Path) -> Result<(), Failure> {
         verdicts.len() - labelled.len(),
     ));
     Ok(())
-}
-
-/// Prints where to look, and what to try.
-pub(super) fn print_hints(config: &Config, url: &str) {
-    let clickhouse = &config.clickhouse.url;
-    let database = &config.clickhouse.database;
-    let brokers = &config.kafka.brokers;
-    say(&format!(
-        r#"Up until Ctrl-C:
-  Page        {url}/#key={KEY}
-  API         {url}   (key: {KEY})    health: {url}/readyz    metrics: {url}/metrics
-  ClickHouse  {clickhouse}   database {database}
-  Kafka       {brokers}
-
-Three queries to try:
-  curl -H 'X-Api-Key: {KEY}' '{url}/v1/sla?by=department'
-  curl -H 'X-Api-Key: {KEY}' '{url}/v1/incidents?rule=sla_breach&attribute.due_source=reported&open=true&limit=3'
-  curl '{clickhouse}/?database={database}' --data "SELECT area, round(100 * avg(met), 1) AS compliance, count() AS closed FROM sla_metrics_current GROUP BY area ORDER BY closed DESC FORMAT PrettyCompact"
-
-Look back: what would have been, were a report without a due time due after a day; why an incident is what it is, by its id:
-  AT='--set kafka.brokers={brokers} --set clickhouse.url={clickhouse}'
-  echo '{{"allowance": "0s", "default_due": "24h"}}' > day.json
-  cargo run -- backtest --family civic --tenant {TENANT} --settings day.json $AT
-  cargo run -- settings set --family civic --tenant {TENANT} day.json $AT      # live: what is not final yet follows
-  cargo run -- explain ID $AT
-
-Open a report that is due in 10 s, and watch it breach:
-  curl -H 'X-Api-Key: {KEY}' -H 'Content-Type: application/json' {url}/v1/reports -d "{{\"description\": \"Broken bench\", \"area\": \"Try it\", \"due_at\": \"$(date -u -d '+10 seconds' +%FT%TZ)\"}}"
-  watch -n 1 "curl -s -H 'X-Api-Key: {KEY}' '{url}/v1/incidents?rule=sla_breach&attribute.area=Try%20it'""#
-    ));
 }

@@ -1,10 +1,14 @@
-//! `tidewatch demo`: a real month of a city's service requests through the whole path, on a stack of its own.
+//! `tidewatch demo`: a real month of a city's service requests, and generated browser sessions, through the whole path, on a
+//! stack of its own.
 
 pub mod boston;
 mod findings;
+mod frustration;
+mod hints;
 mod listener;
 mod playback;
 pub mod sender;
+mod visitors;
 
 use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -49,6 +53,8 @@ pub struct Options {
     /// The folder with the city's files.
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data"))]
     files: PathBuf,
+    #[command(flatten)]
+    visitors: visitors::Visitors,
 }
 
 /// Plays the demo.
@@ -108,18 +114,25 @@ async fn play(
     let mut roles = tokio::spawn(running.wait());
     let show = async {
         if options.speed.is_some() {
-            findings::print_hints(config, &url);
+            hints::print(config, &url);
         }
         let told = listener::listen(&url).await?;
+        // First: while the month is played, the silence passes that dead clicks wait for.
+        let sent = visitors::send(options.visitors, &url).await?;
         playback::send(&options.files, options.speed, &url).await?;
         caught_up(&log).await?;
         say(&format!("Caught up {:.1} s after the start.\n", began.elapsed().as_secs_f64()));
         findings::print(config, &url, &options.files).await?;
+        frustration::print(config, &url, &sent).await?;
+        caught_up(&log).await?;
         findings::print_live(&url, told).await?;
         findings::print_rebuilt(config).await?;
         if !options.exit {
+            if let Some(example) = frustration::example(config).await? {
+                hints::print_of_sessions(config, &url, &example);
+            }
             if options.speed.is_none() {
-                findings::print_hints(config, &url);
+                hints::print(config, &url);
             }
             tokio::signal::ctrl_c().await?;
         }
@@ -144,7 +157,9 @@ async fn play(
 async fn caught_up(log: &Log) -> Result<(), Failure> {
     let log = log.clone();
     tokio::task::spawn_blocking(move || {
-        lag::wait_until_read(&log, &worker::group("civic"), "civic")?;
+        for family in ["civic", "interactions"] {
+            lag::wait_until_read(&log, &worker::group(family), family)?;
+        }
         for topic in topics::all().iter().filter(|topic| topic.table.is_some()) {
             lag::wait_until_read(&log, sink::GROUP, &topic.name)?;
         }

@@ -77,12 +77,24 @@ pub struct Changed {
     pub to: Value,
 }
 
-/// In what two documents differ, by name.
+/// In what two documents differ, by name; what lies deeper by its path, as in `rules.rage_click.count.at_least`.
 pub fn difference(before: &Json, after: &Json) -> BTreeMap<String, Changed> {
+    let mut changed = BTreeMap::new();
+    add_difference("", before, after, &mut changed);
+    changed
+}
+
+fn add_difference(path: &str, before: &Json, after: &Json, changed: &mut BTreeMap<String, Changed>) {
     let of = |json: &Json, name: &str| json.get(name).cloned().unwrap_or_default();
-    let names = before.keys().chain(after.keys());
-    let changed = names.filter(|name| before.get(*name) != after.get(*name));
-    changed.map(|name| (name.clone(), Changed { from: of(before, name), to: of(after, name) })).collect()
+    for name in before.keys().chain(after.keys()) {
+        match (of(before, name), of(after, name)) {
+            (Value::Object(from), Value::Object(to)) => {
+                add_difference(&format!("{path}{name}."), &from, &to, changed);
+            }
+            (from, to) if from != to => drop(changed.insert(format!("{path}{name}"), Changed { from, to })),
+            _ => {}
+        }
+    }
 }
 
 /// A family that has settings.
@@ -127,3 +139,30 @@ impl FamilyKind {
 /// Every family that has settings.
 pub static FAMILIES: [FamilyKind; 2] =
     [FamilyKind::of::<CivicSettings>(), FamilyKind::of::<InteractionsSettings>()];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_difference_names_what_lies_deep_by_its_path() {
+        let of = |value| if let Value::Object(json) = value { json } else { panic!("{value}") };
+        let before = of(json!({"gap": "30m", "a": {"x": {"n": 3, "of": [1]}, "y": {}}, "b": {"z": 1}}));
+        let after = of(json!({"gap": "30m", "a": {"x": {"n": 4, "of": [2]}, "w": {"n": 1}}, "b": null}));
+        let found = difference(&before, &after);
+        let found: Vec<_> = found.iter().map(|(path, Changed { from, to })| (&**path, from, to)).collect();
+        assert_eq!(
+            found,
+            [
+                ("a.w", &json!(null), &json!({"n": 1})),
+                ("a.x.n", &json!(3), &json!(4)),
+                ("a.x.of", &json!([1]), &json!([2])),
+                ("a.y", &json!({}), &json!(null)),
+                ("b", &json!({"z": 1}), &json!(null)),
+            ]
+        );
+        assert!(difference(&after, &after).is_empty());
+    }
+}

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Explanation, Found, SettingsUnder, Version};
 use crate::codec::json::time;
 use crate::event::Millis;
+use crate::settings::Changed;
 
 impl Display for Explanation {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -165,9 +166,20 @@ fn write_settings(out: &mut Formatter<'_>, under: &SettingsUnder) -> fmt::Result
     let Some(settings) = &under.settings else {
         return writeln!(out, "  version {}: not in the topic settings, which was made anew", under.version);
     };
-    let one = |(name, value): (&String, &Value)| match under.not_default.get(name) {
-        Some(changed) => format!("{name} {} (default {})", plain(value), plain(&changed.from)),
-        None => format!("{name} {}", plain(value)),
+    let changed = |(path, changed): (&String, &Changed)| {
+        format!("{path} {} (default {})", plain(&changed.to), plain(&changed.from))
+    };
+    let one = |(name, value): (&String, &Value)| {
+        let below = format!("{name}.");
+        let not_default =
+            under.not_default.iter().filter(|(path, _)| *path == name || path.starts_with(&below));
+        let not_default: Vec<String> = not_default.map(changed).collect();
+        match value {
+            _ if !not_default.is_empty() => not_default.join(", "),
+            // All the rules of a family: too much to be read.
+            Value::Object(_) => format!("{name} as by default"),
+            _ => format!("{name} {}", plain(value)),
+        }
     };
     let all: Vec<String> = settings.iter().map(one).collect();
     writeln!(out, "  version {}: {}", under.version, all.join(", "))

@@ -1,0 +1,75 @@
+//! Visitors of a shop that does not exist: generated sessions, sent through the API as pages send real ones.
+
+use std::collections::HashMap;
+
+use clap::Args;
+use compact_str::CompactString;
+use tokio::time::Instant;
+
+use super::{Failure, KEY, say};
+use crate::event::Millis;
+use crate::generate::event::Body;
+use crate::generate::send::Sender;
+use crate::generate::{Generator, Label, Plan, Rule, Sign};
+
+/// How many there are, and which.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Visitors {
+    /// How many browser sessions are generated.
+    #[arg(long, value_name = "NUMBER", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    sessions: u64,
+    /// Chooses what happens in them.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// What was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// By session, when its page was left last, by another page's coming or its own end.
+    left: HashMap<CompactString, Option<Millis>>,
+    /// What the rules are to find by now, and what must not mislead them.
+    pub truth: Vec<Sign>,
+    /// How many forms were begun and never left: that they are abandoned can't be known before their session has ended.
+    pub unripe: usize,
+    /// From which seed.
+    pub seed: u64,
+    /// Events, those that came twice counted twice.
+    pub events: usize,
+    /// When the last of them had been accepted.
+    pub at: Instant,
+}
+
+impl Sent {
+    /// Whether a session is one of them.
+    pub fn has(&self, session_id: &str) -> bool {
+        self.left.contains_key(session_id)
+    }
+
+    /// How many sessions.
+    pub fn sessions(&self) -> usize {
+        self.left.len()
+    }
+}
+
+/// Sends the sessions, all at once: they lie in the past, and each event says when it happened.
+pub(super) async fn send(visitors: Visitors, url: &str) -> Result<Sent, Failure> {
+    let Visitors { sessions, seed } = visitors;
+    let mut generator = Generator::new(Plan { seed, sessions, ..Plan::default() });
+    let (mut events, mut left) = (0, HashMap::<_, Option<Millis>>::new());
+    let batches = generator.by_ref().inspect(|batch| {
+        events += batch.events.len();
+        let leaves = |body: &Body| matches!(body, Body::Navigation { .. } | Body::PageUnload);
+        let last = batch.events.iter().filter(|event| leaves(&event.body)).map(|event| event.occurred_at);
+        let known = left.entry(batch.visitor.session_id.clone()).or_default();
+        *known = last.max().max(*known);
+    });
+    Sender::new(url, KEY).as_history(batches).await?;
+    let is_left = |sign: &Sign| left.get(&sign.session_id).is_some_and(|at| *at >= Some(sign.started_at));
+    let mut truth = generator.take_signs();
+    let all = truth.len();
+    truth.retain(|sign| sign.rule != Rule::AbandonedForm || sign.planted == Label::NearMiss || is_left(sign));
+    let unripe = all - truth.len();
+    say(&format!("Sent {events} events of {} generated browser sessions (seed {seed}).", left.len()));
+    Ok(Sent { left, truth, unripe, seed, events, at: Instant::now() })
+}
