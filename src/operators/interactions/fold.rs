@@ -6,7 +6,7 @@ use super::fact::Fact;
 use super::scan::{Candidate, Scan};
 use super::session::{Base, CHUNK, Chunk, Entry, Part, Profile};
 use super::settings::InteractionSettings;
-use super::{Interactions, Wait, head, head_mut};
+use super::{Interactions, Wait, end_of, head, head_mut};
 use crate::stream::Context;
 
 /// The last event of a session.
@@ -282,8 +282,12 @@ impl Interactions {
                 _ => {}
             }
         }
-        for timer in [Wait::Update(other), Wait::Close(other), Wait::Final(other)] {
+        for timer in [Wait::Update(other), Wait::Close(other), Wait::Final(other), Wait::Final(name)] {
             context.cancel_timer(&timer);
+        }
+        // Either may have been over: together they are not, until nothing follows the last event of both.
+        if let Some(end) = end_of(context, name) {
+            context.set_timer(&Wait::Close(name), end.saturating_add(settings.gap));
         }
         if let Some(head) = head_mut(context, name) {
             head.trail.merge(&absorbed.trail);
