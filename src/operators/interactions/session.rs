@@ -114,8 +114,8 @@ pub struct Head {
 /// Whose session it is, by the first of its events that says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// The event that said so.
-    pub at: Option<(Millis, i64)>,
+    /// The event that said so: [`Fact::order`].
+    pub at: Option<(Millis, i64, CompactString)>,
     /// Who.
     pub user: Option<CompactString>,
     /// `desktop` …
@@ -131,8 +131,10 @@ impl Profile {
     pub fn learn(this: &mut Arc<Self>, event: &Interaction, fact: &Fact) {
         let Interaction { user, device, browser, os, .. } = event;
         let says = user.is_some() || device.is_some() || browser.is_some() || os.is_some();
-        let at = (fact.time, fact.seq);
-        if says && this.at.is_none_or(|known| at < known) {
+        let is_first =
+            this.at.as_ref().is_none_or(|(time, seq, name)| fact.order() < (*time, *seq, name.as_str()));
+        if says && is_first {
+            let at = (fact.time, fact.seq, fact.name.clone());
             let (user, device, browser, os) = (user.clone(), device.clone(), browser.clone(), os.clone());
             *this = Arc::new(Self { at: Some(at), user, device, browser, os });
         }
@@ -140,7 +142,7 @@ impl Profile {
 
     /// What is known of two sessions that merge.
     pub fn earlier(one: &Arc<Self>, other: &Arc<Self>) -> Arc<Self> {
-        match (one.at, other.at) {
+        match (&one.at, &other.at) {
             (Some(at), Some(others)) if others < at => Arc::clone(other),
             (None, Some(_)) => Arc::clone(other),
             _ => Arc::clone(one),
