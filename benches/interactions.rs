@@ -10,6 +10,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use sessions::Appended;
 use tidewatch::codec;
 use tidewatch::event::interactions::Interaction;
+use tidewatch::generate::Plan;
 use tidewatch::operators::interactions::Interactions;
 use tidewatch::stream::{FamilySettings, Payload, Record, Task};
 
@@ -59,7 +60,7 @@ fn fold(
 }
 
 fn records(criterion: &mut Criterion) {
-    let events = sessions::events(SESSIONS, 5_000);
+    let events = sessions::events(Plan { seed: 4_711, sessions: SESSIONS, rate: 5_000, ..Plan::default() });
     let schema = codec::newest("interactions").expect("the schema is pinned");
     let values: Vec<Vec<u8>> =
         events.iter().map(|(_, event)| schema.encode(event).expect("it follows the schema")).collect();

@@ -10,10 +10,10 @@ use tidewatch::ingest::interactions;
 /// An event, and when it was appended.
 pub type Appended = (i64, Interaction);
 
-/// The events of so many sessions in the order of their arrival, past the checks of ingest; `rate` a second of their own time.
-pub fn events(sessions: u64, rate: u32) -> Vec<Appended> {
+/// The events of generated sessions in the order of their arrival, past the checks of ingest.
+pub fn events(plan: Plan) -> Vec<Appended> {
     let mut events = Vec::new();
-    for batch in Generator::new(Plan { seed: 4_711, sessions, rate, ..Plan::default() }) {
+    for batch in Generator::new(plan) {
         let mut lines = Vec::new();
         batch.write(&mut lines, true, b'\n').expect("an event is JSON");
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

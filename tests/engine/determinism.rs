@@ -216,7 +216,7 @@ proptest! {
         let make = move || {
             TestDriver::new(|| Sla { memory: 60 }, sla_settings(0, allowance, horizon, 50, 40))
         };
-        compare(&make, &log, &actions, civic_bytes)?;
+        compare(&make, &log, &actions, row_bytes)?;
     }
 
     #[test]
@@ -392,7 +392,7 @@ fn submitted(area: &str, due_at: Option<Millis>) -> ReportSubmitted {
     }
 }
 
-fn civic_bytes(row: &derived::Row) -> String {
+pub fn row_bytes(row: &derived::Row) -> String {
     match row {
         derived::Row::Incident(row) => bytes(row),
         derived::Row::SlaMetric(row) => bytes(row),

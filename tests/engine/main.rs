@@ -2,6 +2,7 @@
 
 mod determinism;
 mod i3;
+mod interactions;
 mod kit;
 mod model;
 mod nexmark;

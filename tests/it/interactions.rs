@@ -11,20 +11,21 @@ use tidewatch::codec;
 use tidewatch::event::derived::DeadLetter;
 use tidewatch::event::interactions::Interaction;
 use tidewatch::event::{Event, id};
-use tidewatch::log::first_append;
+use tidewatch::log::{first_append, lag, topics};
 use tidewatch::worker;
 
 use crate::expected;
-use crate::system::{KEY, READ_KEY, System, eventually, partitions};
+use crate::system::{KEY, Process, READ_KEY, System, eventually, partitions};
 use crate::tables;
 
 const INTAKE: &str = "intake.interactions";
 const SALT: &str = r#"ingest.salt = "a salt for tests alone""#;
 
-/// The family log: each record with its event.
+/// The family log: each record with its event, without the marks.
 fn log(system: &System) -> Vec<(OwnedMessage, Interaction)> {
     let records = system.read_committed("interactions").into_values().flatten();
     records
+        .filter(|record| record.key().is_some())
         .map(|record| {
             let event = codec::decode("interactions", record.payload()).unwrap();
             (record, event)
@@ -335,15 +336,68 @@ fn planted(index: usize) -> Value {
     event
 }
 
-/// Secrets in every place of an event, over HTTP and through Kafka: none is in a topic behind ingest, in an answer, or in a line
-/// of the program's log. `PLANTED_EVENTS` says how many.
+/// Fails where something planted is in the bytes.
+fn assert_clean(place: &str, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for core in CORES {
+        for form in [core.to_owned(), core.replace(' ', "%20"), core.replace(' ', "+"), core.to_lowercase()] {
+            if let Some(at) = text.find(&form) {
+                let around: Vec<char> = text[..at].chars().rev().take(200).collect();
+                let around: String = around.into_iter().rev().collect();
+                panic!("{form} is found again in {place}, behind: {around}");
+            }
+        }
+    }
+}
+
+/// All that a topic holds, also what was never committed.
+fn bytes(system: &System, topic: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for record in system.read_uncommitted(topic).into_values().flatten() {
+        bytes.extend(record.key().unwrap_or_default());
+        bytes.extend(record.payload().unwrap_or_default());
+        for header in record.headers().into_iter().flat_map(Headers::iter) {
+            bytes.extend(header.value.unwrap_or_default());
+        }
+    }
+    bytes
+}
+
+/// What the API says of sessions, signals and incidents, and of each of the first of them; how many rows there are.
+async fn told_by_the_api(process: &Process) -> (String, usize) {
+    let (mut told, mut rows) = (String::new(), 0);
+    for list in ["sessions", "signals", "incidents"] {
+        let (status, page) = process.get(KEY, &format!("/v1/{list}")).await;
+        assert_eq!(status, 200, "{page}");
+        told += &page.to_string();
+        let first = page[list].as_array().unwrap();
+        assert!(!first.is_empty(), "there are {list}");
+        rows += first.len();
+        let parts = match list {
+            "sessions" => &["", "/timeline"][..],
+            "incidents" => &["", "/signals", "/evidence"],
+            _ => &[],
+        };
+        for row in first.iter().take(20) {
+            let id = row["id"].as_str().unwrap();
+            for part in parts {
+                let (status, answer) = process.get(KEY, &format!("/v1/{list}/{id}{part}")).await;
+                assert_eq!(status, 200, "{list}{part}: {answer}");
+                told += &answer.to_string();
+            }
+        }
+    }
+    (told, rows)
+}
+
+/// Secrets in every place of an event, over HTTP and through Kafka, on the whole way to the tables: none is in a topic behind
+/// ingest, in a table, in an answer, or in a line of the program's log. `PLANTED_EVENTS` says how many.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_planted_secret_is_found_again() {
     let count: usize = std::env::var("PLANTED_EVENTS").ok().map_or(3_000, |count| count.parse().unwrap());
     let system = System::new(SALT).await;
-    let told = system.folder().join("ingest.log");
-    let ingest = system.start_talkative("ingest", &[], &told).await;
-    let mut found = String::new();
+    let told = system.folder().join("all.log");
+    let all = system.start_talkative("all", &[], &told).await;
     let (mut accepted, mut rejected) = (0, 0);
     for (number, indices) in (0..count).collect::<Vec<_>>().chunks(500).enumerate() {
         let events: Vec<Value> = indices.iter().map(|index| planted(*index)).collect();
@@ -358,19 +412,19 @@ async fn no_planted_secret_is_found_again() {
                 write(&system, &records);
             }),
             _ => {
-                let (status, answer) =
-                    ingest.post(KEY, "/v1/interactions", &json!({ "events": events })).await;
+                let (status, answer) = all.post(KEY, "/v1/interactions", &json!({ "events": events })).await;
                 assert_eq!(status, 202, "{answer}");
                 accepted += answer["accepted"].as_array().unwrap().len();
                 rejected += answer["rejected"].as_array().unwrap().len();
                 assert!(answer.get("failed").is_none(), "{answer}");
-                found += &answer.to_string();
+                assert_clean("an answer to a batch", answer.to_string().as_bytes());
             }
         }
     }
     // A refused request of its own, too.
     for index in 0..12 * 19 {
-        found += &ingest.post(KEY, "/v1/interactions", &planted(index)).await.1.to_string();
+        let (_, answer) = all.post(KEY, "/v1/interactions", &planted(index)).await;
+        assert_clean("an answer", answer.to_string().as_bytes());
     }
     eventually("the copying's end", async || {
         let (committed, bounds) = tokio::task::block_in_place(|| {
@@ -379,30 +433,50 @@ async fn no_planted_secret_is_found_again() {
         bounds.iter().zip(committed.values()).all(|((_, end), committed)| end == committed).then_some(())
     })
     .await;
-    assert!(ingest.terminate().await.success());
+    tokio::task::block_in_place(|| {
+        lag::wait_until_read(&system.log, &worker::group("interactions"), "interactions")
+    })
+    .unwrap();
+    system.stored().await;
+    let (answers, rows) = told_by_the_api(&all).await;
+    assert_clean("an answer of the API", answers.as_bytes());
+    assert!(all.terminate().await.success());
     println!("{count} events with secrets; over HTTP {accepted} were accepted and {rejected} refused");
     assert!(accepted > 0 && rejected > 0);
 
-    let mut haystack = found.into_bytes();
-    haystack.extend(std::fs::read(&told).unwrap());
-    for topic in ["interactions", "dead-letters"] {
-        for record in system.read_uncommitted(topic).into_values().flatten() {
-            haystack.extend(record.key().unwrap_or_default());
-            haystack.extend(record.payload().unwrap_or_default());
-            for header in record.headers().into_iter().flat_map(Headers::iter) {
-                haystack.extend(header.value.unwrap_or_default());
-            }
-        }
+    let mut sizes = vec![("answers".to_owned(), answers.len())];
+    let said = std::fs::read(&told).unwrap();
+    assert_clean("the log", &said);
+    sizes.push(("the log".to_owned(), said.len()));
+    // What a client has written to the intake topic is its own.
+    for topic in topics::all().iter().map(|topic| topic.name.as_str()).filter(|topic| *topic != INTAKE) {
+        let bytes = tokio::task::block_in_place(|| bytes(&system, topic));
+        assert_clean(topic, &bytes);
+        sizes.push((topic.to_owned(), bytes.len()));
     }
-    let haystack = String::from_utf8_lossy(&haystack);
-    for core in CORES {
-        for form in [core.to_owned(), core.replace(' ', "%20"), core.replace(' ', "+"), core.to_lowercase()] {
-            if let Some(place) = haystack.find(&form) {
-                let around: String =
-                    haystack[..place].chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
-                panic!("{form} is found again, behind: {around}");
-            }
-        }
+    let tables = system.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'",
+    );
+    for table in tables.await.split_whitespace() {
+        let text = system.query(&format!("SELECT * FROM {table} FORMAT JSONEachRow")).await;
+        assert_clean(&format!("the table {table}"), text.as_bytes());
+        sizes.push((format!("the table {table}"), text.len()));
+    }
+    println!("{rows} rows were read through the API; bytes looked at: {sizes:?}");
+    let size = |name: &str| sizes.iter().find(|(other, _)| other == name).map_or(0, |(_, size)| *size);
+    for place in [
+        "interactions",
+        "dead-letters",
+        "changelog-interactions",
+        "sessions",
+        "signals",
+        "incidents",
+        "accounting",
+        "progress",
+        "settings",
+        "the log",
+    ] {
+        assert!(size(place) > 0, "{place} has been looked at");
     }
     assert!(log(&system).iter().all(|(_, event)| event.tenant() == "boston"));
 }

@@ -33,3 +33,4 @@ mod sink;
 mod system;
 mod tables;
 mod trial;
+mod tuning;

@@ -5,7 +5,7 @@ use super::fact::{Fact, Order};
 use super::scan::{Effects, Scan};
 use super::session::{Base, Entry, Name, Part, Path, Profile, STRETCH, Stretch};
 use super::settings::InteractionSettings;
-use super::{Interactions, Wait, head, head_mut};
+use super::{Interactions, Wait, end_of, head, head_mut};
 use crate::stream::Context;
 
 /// Events from one on.
@@ -288,6 +288,11 @@ impl Interactions {
                 }
                 _ => {}
             }
+        }
+        // Either may have been over: together they are not, until nothing follows the last event of both.
+        context.cancel_timer(&Wait::Final(name));
+        if let Some(end) = end_of(context, name) {
+            context.set_timer(&Wait::Close(name), end.saturating_add(settings.gap));
         }
         self.scan_anew(context, name, settings);
     }

@@ -227,7 +227,11 @@ impl Interactions {
         let is_closed = head(context, name).is_some_and(|head| head.closed);
         let mut names: Vec<SignalName> = found.keys().cloned().collect();
         names.sort_by(|one, other| {
-            let of = |signal: &SignalName| found.get(signal).map(|content| (content.started, content.ended));
+            let of = |signal: &SignalName| {
+                let content = found.get(signal)?;
+                // The element before the place in the log, which is by the order of arrival.
+                Some((content.started, content.ended, content.rule.clone(), content.element.clone()))
+            };
             of(one).cmp(&of(other)).then_with(|| one.cmp(other))
         });
         let mut signals: Vec<SignalContent> =

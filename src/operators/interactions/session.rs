@@ -122,7 +122,7 @@ pub struct Head {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The event that said so.
-    pub at: Option<(Millis, i64)>,
+    pub at: Option<Order>,
     /// Who.
     pub user: Option<CompactString>,
     /// `desktop` …
@@ -145,7 +145,7 @@ impl Profile {
     pub fn learn(this: &mut Arc<Self>, event: &Interaction, fact: &Fact) {
         let Interaction { user, device, browser, os, .. } = event;
         let says = user.is_some() || device.is_some() || browser.is_some() || os.is_some();
-        let at = (fact.time, fact.seq);
+        let at = fact.order();
         if says && this.at.is_none_or(|known| at < known) {
             let (user, device, browser, os) = (user.clone(), device.clone(), browser.clone(), os.clone());
             *this = Arc::new(Self { at: Some(at), user, device, browser, os });
