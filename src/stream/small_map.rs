@@ -1,8 +1,9 @@
 //! A sorted map for the many keys that hold little: a plain vector until it grows.
 
 use std::collections::{BTreeMap, btree_map};
+use std::mem;
 use std::ops::RangeInclusive;
-use std::{mem, slice};
+use std::slice;
 
 /// Up to so many elements lie in a vector, where a search is as fast as in a tree and takes a fraction of the room.
 const FEW: usize = 16;

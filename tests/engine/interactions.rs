@@ -569,7 +569,7 @@ fn i3_the_lateness_of_other_sessions_fires_no_absence() {
 #[test]
 fn i3_the_lateness_of_another_tab_or_batch_fires_no_absence() {
     // Each of one session: appended, tab, count, time, whether it is a click.
-    let cases: [(&str, Vec<(Millis, &'static str, i64, Millis, bool)>); 5] = [
+    let cases = [
         (
             "a tab stalls and then sends all at once",
             vec![
