@@ -27,12 +27,12 @@ fn task() -> Task<Interactions> {
     Task::new(Interactions, Arc::new(settings), "interactions", 0, 0)
 }
 
-/// Folds all events; how many rows came of it, and how many bytes went to the changelog.
+/// Folds all events; with the state, how many rows came of it and how many bytes went to the changelog.
 fn fold(
     mut task: Task<Interactions>,
     events: Vec<(String, Appended)>,
     is_committing: bool,
-) -> (usize, usize) {
+) -> (Task<Interactions>, usize, usize) {
     let (mut rows, mut emitted, mut written) = (Vec::new(), 0, 0);
     for (offset, (key, (append_time, event))) in events.into_iter().enumerate() {
         let record = Record {
@@ -56,7 +56,7 @@ fn fold(
             rows.clear();
         }
     }
-    (emitted + rows.len(), written)
+    (task, emitted + rows.len(), written)
 }
 
 fn records(criterion: &mut Criterion) {
@@ -74,7 +74,7 @@ fn records(criterion: &mut Criterion) {
         });
     });
     let keyed: Vec<_> = events.into_iter().map(|appended| (appended.1.record_key(), appended)).collect();
-    let (rows, written) = fold(task(), keyed.clone(), true);
+    let (_, rows, written) = fold(task(), keyed.clone(), true);
     println!("{} events: {rows} rows, {written} bytes of changelog", keyed.len());
     for (name, is_committing) in [("fold", false), ("fold and write the changelog down", true)] {
         group.bench_function(name, |bencher| {

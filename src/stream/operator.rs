@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::evidence::Trail;
 use super::state::{State, tenant_of};
+use super::time::Allowance;
 use super::timers::TimerTime;
 use crate::event::derived::{DeadLetter, LateEvent, RowMeta};
 use crate::event::{Event, Millis, id};
@@ -93,7 +94,7 @@ pub struct Context<'a, O: Operator> {
     pub(super) position: &'a mut Position,
     pub(super) state: &'a mut State<O>,
     pub(super) key: usize,
-    pub(super) allowance: Millis,
+    pub(super) allowance: Allowance,
     pub(super) settings: &'a O::Settings,
     pub(super) rows: &'a mut Vec<O::Row>,
 }
@@ -134,7 +135,7 @@ impl<O: Operator> Context<'_, O> {
     /// nothing late that has not been there.
     pub fn is_closed(&self, due: Millis) -> bool {
         let head = &self.state.cells[self.key].head;
-        due <= head.dropped_through || due < head.time.stream_time.saturating_sub(self.allowance)
+        due <= head.dropped_through || due < head.time.reached(self.allowance)
     }
 
     /// Remembers that what was due up to `due` has been finalised and dropped (I9).
@@ -197,8 +198,8 @@ impl<O: Operator> Context<'_, O> {
     /// Sets a timer in event time, or moves it. One that is set in the past waits D of append time first, so that a
     /// loaded pair (opened, closed) does not fire what the second takes back.
     pub fn set_timer(&mut self, timer: &O::Timer, due: Millis) {
-        let is_past = due < self.watermark() && self.allowance > 0;
-        let not_before = is_past.then(|| self.position.clock.saturating_add(self.allowance));
+        let is_past = due < self.watermark() && self.allowance.own > 0;
+        let not_before = is_past.then(|| self.position.clock.saturating_add(self.allowance.own));
         self.state.put_timer(self.key, timer, Some(TimerTime { due, not_before }));
     }
 

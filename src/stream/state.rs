@@ -28,13 +28,13 @@ pub(super) struct Head {
     pub time: KeyTime,
     /// How far the key has dropped: what was due up to here is finalised and gone (I9).
     pub dropped_through: Millis,
-    /// All its records so far carried a sequence without a gap: they are in order, and D is 0 (I3).
-    pub is_gapless: bool,
+    /// All its records so far are those of one producer, whose sequence has no gap: they come in order (I3).
+    pub is_in_order: bool,
 }
 
 impl Head {
     pub fn new(time: KeyTime) -> Self {
-        Self { time, dropped_through: Millis::MIN, is_gapless: true }
+        Self { time, dropped_through: Millis::MIN, is_in_order: true }
     }
 }
 

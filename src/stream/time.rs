@@ -28,19 +28,50 @@ impl KeyTime {
         self.last_append = append_time;
     }
 
-    /// The watermark: T − D + (clock − append time of the last record). It stands D behind the
-    /// key's own records and moves on in real time while the key is silent.
-    pub fn watermark(&self, allowance: Millis, clock: Millis) -> Millis {
-        let silence = clock.saturating_sub(self.last_append);
-        self.stream_time.saturating_sub(allowance).saturating_add(silence)
+    /// How far the key's own records have brought it.
+    pub fn reached(&self, allowance: Allowance) -> Millis {
+        self.stream_time.saturating_sub(allowance.own)
     }
 
-    /// The first reading of the partition's clock at which, in silence, the watermark strictly passes `due`.
-    pub fn passes_at(&self, due: Millis, allowance: Millis) -> Millis {
+    /// The watermark: T − D + (clock − append time of the last record). It stands D behind the key's own records and moves on in
+    /// real time while the key is silent; where those come in order, it stands at them, and silence shorter than D does not move it.
+    pub fn watermark(&self, allowance: Allowance, clock: Millis) -> Millis {
+        let silence = clock.saturating_sub(self.last_append);
+        let silent = self.stream_time.saturating_sub(allowance.disorder).saturating_add(silence);
+        silent.max(self.reached(allowance))
+    }
+
+    /// The first reading of the partition's clock at which, in silence, the watermark strictly passes `due`; the least of all where the
+    /// key's own records have brought it so far.
+    pub fn passes_at(&self, due: Millis, allowance: Allowance) -> Millis {
+        if self.reached(allowance) > due {
+            return Millis::MIN;
+        }
         due.saturating_sub(self.stream_time)
-            .saturating_add(allowance)
+            .saturating_add(allowance.disorder)
             .saturating_add(self.last_append)
             .saturating_add(1)
+    }
+}
+
+/// How far a key's watermark stands behind its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// The disorder allowance D: so long a producer may keep to itself what it has, or a batch be on its way.
+    pub disorder: Millis,
+    /// D again, or 0 where the key's own records are known to come in order.
+    pub own: Millis,
+}
+
+impl Allowance {
+    /// That of a key whose records may come in any order.
+    pub fn of(disorder: Millis) -> Self {
+        Self { disorder, own: disorder }
+    }
+
+    /// That of a key whose records come in order.
+    pub fn in_order(disorder: Millis) -> Self {
+        Self { disorder, own: 0 }
     }
 }
 
@@ -58,19 +89,31 @@ mod tests {
     #[test]
     fn i3_silence_passes_in_real_time() {
         let time = KeyTime::first(100, 1_000);
-        assert_eq!(time.watermark(10, 1_000), 90);
-        assert_eq!(time.watermark(10, 1_500), 590);
+        assert_eq!(time.watermark(Allowance::of(10), 1_000), 90);
+        assert_eq!(time.watermark(Allowance::of(10), 1_500), 590);
+    }
+
+    #[test]
+    fn i3_of_records_in_order_only_a_silence_longer_than_the_allowance_counts() {
+        let time = KeyTime::first(100, 1_000);
+        for (clock, expected) in [(1_000, 100), (1_010, 100), (1_011, 101)] {
+            assert_eq!(time.watermark(Allowance::in_order(10), clock), expected);
+        }
     }
 
     proptest! {
         #[test]
         fn i3_passes_at_is_the_first_clock_past_due(
-            event in -1_000_i64..1_000, append in -1_000_i64..1_000, due in -1_000_i64..1_000, allowance in 0_i64..500,
+            event in -1_000_i64..1_000, append in -1_000_i64..1_000, due in -1_000_i64..1_000,
+            disorder in 0_i64..500, is_in_order: bool,
         ) {
             let time = KeyTime::first(event, append);
+            let allowance = if is_in_order { Allowance::in_order(disorder) } else { Allowance::of(disorder) };
             let at = time.passes_at(due, allowance);
             prop_assert!(time.watermark(allowance, at) > due);
-            prop_assert!(time.watermark(allowance, at - 1) <= due);
+            let is_reached = time.reached(allowance) > due;
+            let is_first = is_reached == (at == Millis::MIN) && (is_reached || time.watermark(allowance, at - 1) <= due);
+            prop_assert!(is_first);
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::small_map::SmallMap;
 use super::state::Slot;
-use super::time::KeyTime;
+use super::time::{Allowance, KeyTime};
 use crate::event::Millis;
 
 /// When a timer may fire.
@@ -77,7 +77,7 @@ impl<T: Ord + Clone> KeyTimers<T> {
     }
 
     /// The first reading of the clock at which, in silence, a timer may fire.
-    pub fn next_wake(&self, time: &KeyTime, allowance: Millis) -> Option<Millis> {
+    pub fn next_wake(&self, time: &KeyTime, allowance: Allowance) -> Option<Millis> {
         let pending = self.pending.first().map(|((due, _), ())| time.passes_at(*due, allowance));
         let mut first = pending;
         for (wait, due, _) in &self.deferred {
@@ -189,7 +189,7 @@ mod tests {
         // Set in silence, when the watermark was at 90; then a record took it back to -10.
         timers.put(&1, Some(Slot::new(TimerTime { due: 89, not_before: Some(110) })));
         timers.put(&2, Some(Slot::new(TimerTime { due: -50, not_before: Some(111) })));
-        assert_eq!(timers.next_wake(&KeyTime::first(0, 101), 10), Some(111));
+        assert_eq!(timers.next_wake(&KeyTime::first(0, 101), Allowance::of(10)), Some(111));
     }
 
     #[test]

@@ -1,32 +1,29 @@
-//! The records behind a session's row (I8): one entry of the state each, so that an event writes one of them.
+//! The records behind a session's row (I8): its events are kept under their offsets.
 
 use std::sync::Arc;
 
-use super::fact::Fact;
-use super::session::{Entry, Part};
-use super::{Interactions, head};
+use super::{Interactions, fold, head};
 use crate::stream::{Context, Trail};
 
-/// Where the record lies that so many came before: the last ones take turns.
-fn slot(before: u64) -> u8 {
-    let (first, last) = (Trail::FIRST as u64, Trail::LAST as u64);
-    (if before < first { before } else { first + (before - first) % last }) as u8
+/// A record: its offset and its event id.
+pub(super) type Record = (i64, Arc<str>);
+
+/// The first and the last of the records, which are those that are kept and those whose events are not kept any more.
+pub(super) fn records(context: &Context<'_, Interactions>, name: i64) -> Vec<Record> {
+    let of = |fact: &super::fact::Fact| (fact.offset, Arc::clone(&fact.name));
+    let mut records: Vec<Record> = fold::facts(context, name).take(Trail::FIRST).map(of).collect();
+    let last = fold::facts(context, name).rev().take(Trail::LAST);
+    let known = records.last().map_or(i64::MIN, |(offset, _)| *offset);
+    records.extend(last.take_while(|fact| fact.offset > known).map(of));
+    records.extend(fold::base(context, name).into_iter().flat_map(|base| base.records.iter().cloned()));
+    ends(records)
 }
 
-/// Adds the record of an event, which so many came before.
-pub(super) fn push(context: &mut Context<'_, Interactions>, name: i64, before: u64, fact: &Fact) {
-    context.put(&(name, Part::Record(slot(before))), Entry::Record(fact.offset, Arc::clone(&fact.name)));
-}
-
-/// The records that are kept, in the order of the log.
-fn records(context: &Context<'_, Interactions>, name: i64) -> Vec<(i64, Arc<str>)> {
-    let entries = context.range((name, Part::Record(0))..=(name, Part::Record(u8::MAX)));
-    let record = |entry: &Entry| match entry {
-        Entry::Record(offset, name) => Some((*offset, Arc::clone(name))),
-        _ => None,
-    };
-    let mut records: Vec<_> = entries.filter_map(|(_, entry)| record(entry)).collect();
+/// Of some records in any order the first 8 and the last 24, in the order of the log.
+pub(super) fn ends(mut records: Vec<Record>) -> Vec<Record> {
     records.sort_unstable();
+    let beyond = records.len().saturating_sub(Trail::FIRST + Trail::LAST);
+    records.drain(Trail::FIRST.min(records.len())..Trail::FIRST.min(records.len()) + beyond);
     records
 }
 
@@ -36,17 +33,4 @@ pub(super) fn trail(context: &Context<'_, Interactions>, name: i64) -> Trail {
     let count = head(context, name).map_or(0, |head| head.events());
     let beyond = count.saturating_sub(records.len() as u64);
     Trail::of(records.into_iter(), beyond)
-}
-
-/// Takes in the records of `other`; both together are `count`.
-pub(super) fn merge(context: &mut Context<'_, Interactions>, name: i64, other: i64, count: u64) {
-    let mut all = [records(context, name), records(context, other)].concat();
-    all.sort_unstable();
-    let rest = all.split_off(all.len().min(Trail::FIRST));
-    // The last of all is the one that `count` - 1 came before.
-    let last = rest.into_iter().rev().take(Trail::LAST).zip((0..count).rev());
-    let first = all.into_iter().zip(0..);
-    for ((offset, record), before) in first.chain(last) {
-        context.put(&(name, Part::Record(slot(before))), Entry::Record(offset, record));
-    }
 }

@@ -62,6 +62,11 @@ impl Order {
     pub const FIRST: Self = Self(Millis::MIN, i64::MIN, u64::MIN);
     /// Behind all others.
     pub const LAST: Self = Self(Millis::MAX, i64::MAX, u64::MAX);
+
+    /// When it happened.
+    pub fn time(self) -> Millis {
+        self.0
+    }
 }
 
 /// What happened.
@@ -256,20 +261,19 @@ fn shortened(text: &str) -> &str {
 }
 
 impl Fact {
-    /// What the rules see of an event. `before` is the event before it, whose texts are shared where they are the same.
+    /// What the rules see of an event. `before` is the route and page where the last one was: texts that are the same are shared.
     pub fn of(
         event: &Interaction,
         place: (i64, Millis),
-        before: Option<&Self>,
+        before: Option<&(Arc<str>, Arc<str>)>,
         settings: &InteractionSettings,
     ) -> Self {
         let share = |text: &str, before: Option<&Arc<str>>| match before {
             Some(before) if **before == *text => Arc::clone(before),
             _ => Arc::from(text),
         };
-        let route = share(shortened(&settings.route_of(&event.route)), before.map(|before| &before.route));
-        let url =
-            share(shortened(event.url.as_deref().unwrap_or_default()), before.map(|before| &before.url));
+        let route = share(shortened(&settings.route_of(&event.route)), before.map(|(route, _)| route));
+        let url = share(shortened(event.url.as_deref().unwrap_or_default()), before.map(|(_, url)| url));
         let element = |target: &Target| Arc::new(Element::of(target, &settings.element));
         let mut fact = Self {
             time: event.occurred_at,

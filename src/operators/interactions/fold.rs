@@ -1,5 +1,7 @@
 //! A session's events in the order of their time, and the pass over them.
 
+use std::sync::Arc;
+
 use super::evidence;
 use super::fact::{Fact, Order};
 use super::scan::{Effects, Scan};
@@ -8,31 +10,25 @@ use super::settings::InteractionSettings;
 use super::{Interactions, Wait, end_of, head, head_mut};
 use crate::stream::Context;
 
-/// Events from one on.
-fn facts_from<'a>(
+/// A session's events, in the order of their arrival.
+pub(super) fn facts<'a>(
     context: &'a Context<'_, Interactions>,
     name: i64,
-    from: Order,
 ) -> impl DoubleEndedIterator<Item = &'a Fact> {
     let fact = |entry: &'a Entry| match entry {
         Entry::Fact(fact) => Some(&**fact),
         _ => None,
     };
-    let names = (name, Part::Fact(from))..=(name, Part::Fact(Order::LAST));
+    let names = (name, Part::Fact(i64::MIN))..=(name, Part::Fact(i64::MAX));
     context.range(names).filter_map(move |(_, entry)| fact(entry))
 }
 
-/// A session's events.
-pub(super) fn facts<'a>(
-    context: &'a Context<'_, Interactions>,
-    name: i64,
-) -> impl DoubleEndedIterator<Item = &'a Fact> {
-    facts_from(context, name, Order::FIRST)
-}
-
-/// The last event of a session.
-pub(super) fn last_fact<'a>(context: &'a Context<'_, Interactions>, name: i64) -> Option<&'a Fact> {
-    facts(context, name).next_back()
+/// A session's events from one on, in the order of their time.
+fn facts_from<'a>(context: &'a Context<'_, Interactions>, name: i64, from: Order) -> Vec<(Order, &'a Fact)> {
+    let ordered = facts(context, name).map(|fact| (fact.order(), fact));
+    let mut facts: Vec<_> = ordered.filter(|(order, _)| *order >= from).collect();
+    facts.sort_unstable_by_key(|(order, _)| *order);
+    facts
 }
 
 /// The stretches of a session, each with the first of its events.
@@ -73,7 +69,7 @@ pub(super) fn base<'a>(context: &'a Context<'_, Interactions>, name: i64) -> Opt
 }
 
 fn put_fact(context: &mut Context<'_, Interactions>, name: i64, fact: Fact) {
-    context.put(&(name, Part::Fact(fact.order())), Entry::Fact(Box::new(fact)));
+    context.put(&(name, Part::Fact(fact.offset)), Entry::Fact(Box::new(fact)));
 }
 
 fn put_stretch(context: &mut Context<'_, Interactions>, name: i64, order: Order, stretch: Stretch) {
@@ -86,10 +82,10 @@ impl Interactions {
         &self,
         context: &mut Context<'_, Self>,
         name: i64,
+        order: Order,
         fact: Fact,
         settings: &InteractionSettings,
     ) -> bool {
-        let order = fact.order();
         let Some(head) = head_mut(context, name) else { return false };
         head.kept += 1;
         head.of_last_stretch += 1;
@@ -127,10 +123,10 @@ impl Interactions {
         &self,
         context: &mut Context<'_, Self>,
         name: i64,
+        order: Order,
         fact: Fact,
         settings: &InteractionSettings,
     ) -> bool {
-        let order = fact.order();
         let before = stretches_up_to(context, name, order).next_back().map(|(order, _)| order);
         let first = stretches(context, name).next().map(|(order, _)| order);
         let from = match (before, first) {
@@ -166,7 +162,7 @@ impl Interactions {
         for order in former {
             context.remove(&(name, Part::Stretch(order)));
         }
-        let Some(first) = facts(context, name).next().map(Fact::order) else { return };
+        let Some(first) = facts(context, name).map(Fact::order).min() else { return };
         // What has been active before the first event that is kept stays.
         let before = left.unwrap_or_default();
         put_stretch(context, name, first, Stretch { before, ..Stretch::default() });
@@ -189,8 +185,7 @@ impl Interactions {
         let mut is_as_before = false;
         let known = (name, Part::Stretch(from))..=(name, Part::Stretch(Order::LAST));
         let mut known = context.range(known).skip(1).peekable();
-        for fact in facts_from(context, name, from) {
-            let next = fact.order();
+        for (next, fact) in facts_from(context, name, from) {
             let former = known.next_if(|((_, part), _)| *part == Part::Stretch(next)).map(|(_, entry)| entry);
             if former.is_some() || count > STRETCH + STRETCH / 2 {
                 stretch.closed.append(&mut effects.closed);
@@ -220,7 +215,7 @@ impl Interactions {
             put_stretch(context, name, order, stretch);
         }
         let mut path = base(context, name).map_or_else(Path::default, |base| base.path.clone());
-        for fact in facts(context, name) {
+        for (_, fact) in facts_from(context, name, Order::FIRST) {
             path.go(fact);
         }
         context.put(&(name, Part::Path), Entry::Path(Box::new(path)));
@@ -236,17 +231,20 @@ impl Interactions {
         let mut left = base(context, name).cloned().unwrap_or_default();
         left.signals.extend(self.contents(context, name, &oldest.closed, settings));
         let mut gone = Vec::new();
-        for fact in facts_from(context, name, first).take_while(|fact| fact.order() < second) {
+        let facts = facts_from(context, name, first);
+        for (_, fact) in facts.iter().take_while(|(order, _)| *order < second) {
             left.path.go(fact);
-            gone.push(fact.order());
+            gone.push(fact.offset);
+            left.records.push((fact.offset, Arc::clone(&fact.name)));
         }
+        left.records = evidence::ends(left.records);
         drop(stretches);
         if let Some(head) = head_mut(context, name) {
             head.kept -= gone.len();
             head.truncated = true;
         }
-        for order in gone {
-            context.remove(&(name, Part::Fact(order)));
+        for offset in gone {
+            context.remove(&(name, Part::Fact(offset)));
         }
         context.remove(&(name, Part::Stretch(first)));
         context.put(&(name, Part::Base), Entry::Base(Box::new(left)));
@@ -262,14 +260,13 @@ impl Interactions {
     ) {
         self.retract(context, name, other);
         let Some(absorbed) = head(context, other).cloned() else { return };
-        let count = absorbed.events() + head(context, name).map_or(0, |head| head.events());
-        evidence::merge(context, name, other, count);
         if let Some(head) = head_mut(context, name) {
             for (count, more) in head.counts.iter_mut().zip(absorbed.counts) {
                 *count += more;
             }
             head.errors += absorbed.errors;
             head.profile = Profile::earlier(&head.profile, &absorbed.profile);
+            head.last = head.last.max(absorbed.last);
             head.kept += absorbed.kept;
             head.truncated |= absorbed.truncated;
             head.closed = false;
@@ -284,6 +281,7 @@ impl Interactions {
                 (Part::Base, Entry::Base(base)) => {
                     let mut left = self::base(context, name).cloned().unwrap_or_default();
                     left.signals.extend(base.signals);
+                    left.records = evidence::ends([left.records, base.records].concat());
                     context.put(&(name, Part::Base), Entry::Base(Box::new(left)));
                 }
                 _ => {}

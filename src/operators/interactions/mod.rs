@@ -170,6 +170,7 @@ impl Interactions {
             counts: [0; fact::Kind::ALL.len()],
             errors: 0,
             profile: Arc::new(Profile::default()),
+            last: None,
             kept: 0,
             of_last_stretch: 0,
             truncated: false,
@@ -196,22 +197,24 @@ impl Interactions {
         settings: &InteractionSettings,
     ) -> bool {
         let place = (context.offset(), context.append_time());
-        let last = fold::last_fact(context, name);
-        let fact = Fact::of(event, place, last, settings);
-        let is_last = last.is_none_or(|last| last.order() <= fact.order());
-        let is_error = fact.is_error();
+        let before = match context.get(&(name, Part::Path)) {
+            Some(Entry::Path(path)) => path.last.as_ref(),
+            _ => None,
+        };
+        let fact = Fact::of(event, place, before, settings);
+        let (order, is_error) = (fact.order(), fact.is_error());
         let Some(head) = head_mut(context, name) else { return false };
-        let before = head.events();
+        let is_last = head.last.is_none_or(|last| last <= order);
+        head.last = head.last.max(Some(order));
         head.counts[fact.kind as usize] += 1;
         head.errors += u32::from(is_error || (fact.status >= 400));
         Profile::learn(&mut head.profile, event, &fact);
         head.is_dirty = true;
         let is_over = head.open_until.is_some_and(|until| fact.time > until);
-        evidence::push(context, name, before, &fact);
         let is_changed = if is_last {
-            self.append(context, name, fact, settings)
+            self.append(context, name, order, fact, settings)
         } else {
-            self.insert(context, name, fact, settings)
+            self.insert(context, name, order, fact, settings)
         };
         is_changed || is_error || is_over
     }

@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use uuid::Uuid;
 
 use super::correlate::{IncidentContent, RULE, SignalContent, correlate, score};
-use super::fact::Kind;
+use super::fact::{Kind, Order};
 use super::scan::{Candidate, Effects, Member};
 use super::session::{Entry, Part, Path, SignalName};
 use super::settings::InteractionSettings;
@@ -223,7 +223,7 @@ impl Interactions {
         for timer in waited {
             context.cancel_timer(&timer);
         }
-        let now = fold::last_fact(context, name).map_or(Millis::MIN, |fact| fact.time);
+        let now = head(context, name).and_then(|head| head.last).map_or(Millis::MIN, Order::time);
         let is_closed = head(context, name).is_some_and(|head| head.closed);
         let mut names: Vec<SignalName> = found.keys().cloned().collect();
         names.sort_by(|one, other| {
@@ -331,8 +331,8 @@ impl Interactions {
     }
 
     fn emit_absorbed(&self, context: &mut Context<'_, Self>, name: i64, change: impl FnOnce(&mut RowMeta)) {
-        let start = fold::facts(context, name).next().map(|fact| fact.time);
-        let end = fold::last_fact(context, name).map(|fact| fact.time);
+        let start = fold::facts(context, name).map(|fact| fact.time).min();
+        let end = fold::facts(context, name).map(|fact| fact.time).max();
         if let (Some(start), Some(end)) = (start, end) {
             self.emit_session_of(context, name, (start, end), change);
         }

@@ -35,10 +35,13 @@ pub struct Scan {
 struct Streak {
     /// What its events have in common.
     common: u64,
-    route: Arc<str>,
-    element: Option<Arc<Element>>,
+    /// Where the first of its members was.
+    place: Place,
     started: Millis,
     members: Vec<Member>,
+    /// Where the last of its members were, and how many of them.
+    last_place: Place,
+    at_last_place: u32,
     count: u32,
     /// The first of its events to arrive.
     earliest: Member,
@@ -47,6 +50,19 @@ struct Streak {
     spoiled: bool,
     /// The last direction of the pointer.
     direction: (i32, i32),
+}
+
+/// A route, and an element of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Place {
+    route: Arc<str>,
+    element: Option<Arc<Element>>,
+}
+
+impl Place {
+    fn of(fact: &Fact) -> Self {
+        Self { route: Arc::clone(&fact.route), element: fact.target.clone() }
+    }
 }
 
 /// An event of a streak.
@@ -99,8 +115,9 @@ impl Streak {
         let member = Member::of(fact);
         Self {
             common,
-            route: Arc::clone(&fact.route),
-            element: fact.target.clone(),
+            place: Place::of(fact),
+            last_place: Place::of(fact),
+            at_last_place: 1,
             started: fact.time,
             members: vec![member.clone()],
             count: 1,
@@ -116,7 +133,11 @@ impl Streak {
         self.members.last().unwrap_or(&self.earliest)
     }
 
-    fn push(&mut self, member: Member) {
+    fn push(&mut self, member: Member, place: Place) {
+        if self.last_place != place {
+            (self.last_place, self.at_last_place) = (place, 0);
+        }
+        self.at_last_place += 1;
         if member.offset < self.earliest.offset {
             self.earliest = member.clone();
         }
@@ -128,13 +149,27 @@ impl Streak {
     }
 
     fn add(&mut self, fact: &Fact) {
-        self.push(Member::of(fact));
+        self.push(Member::of(fact), Place::of(fact));
     }
 
-    /// Forgets members; those that are left say when it began and what came first.
-    fn retain(&mut self, keep: impl FnMut(&Member) -> bool) {
+    /// Forgets members; those that are left say when and where it began and what came first.
+    fn retain(&mut self, mut keep: impl FnMut(&Member) -> bool) {
         let before = self.members.len();
-        self.members.retain(keep);
+        let at_last_place = before.saturating_sub(self.at_last_place as usize);
+        let (mut position, mut first) = (0, before);
+        self.members.retain(|member| {
+            let is_kept = keep(member);
+            if is_kept {
+                first = first.min(position);
+            } else if position >= at_last_place {
+                self.at_last_place -= 1;
+            }
+            position += 1;
+            is_kept
+        });
+        if first >= at_last_place {
+            self.place = self.last_place.clone();
+        }
         self.count -= (before - self.members.len()) as u32;
         if let Some(first) = self.members.first() {
             self.started = first.time;
@@ -147,8 +182,8 @@ impl Streak {
     fn candidate(&self, rule: usize, due: Option<Millis>) -> Candidate {
         Candidate {
             rule: rule as u16,
-            route: Arc::clone(&self.route),
-            element: self.element.clone(),
+            route: Arc::clone(&self.place.route),
+            element: self.place.element.clone(),
             started: self.started,
             ended: self.last().time,
             count: self.count,
@@ -264,7 +299,7 @@ impl Step<'_> {
 
     fn count(&mut self, count: &Count) {
         let fact = self.fact;
-        let is_reset = |streak: &Streak| any_after(&count.reset, fact, streak.started, &streak.route);
+        let is_reset = |streak: &Streak| any_after(&count.reset, fact, streak.started, &streak.place.route);
         while let Some(place) = self.streaks.iter().position(is_reset) {
             self.end(place);
         }
@@ -308,7 +343,7 @@ impl Step<'_> {
             let before = (streak.count, streak.fired);
             if count.spoils {
                 let last = streak.last().time;
-                streak.spoiled |= any_after(&count.unless, fact, last, &streak.route);
+                streak.spoiled |= any_after(&count.unless, fact, last, &streak.place.route);
             } else {
                 streak.retain(|member| !any_after(&count.unless, fact, member.time, ""));
             }
@@ -349,10 +384,10 @@ impl Step<'_> {
                     let due = Some(streak.started + absence.within);
                     self.effects.closed.push(streak.candidate(self.rule, due));
                 }
-            } else if is_same && any_after(&absence.of, fact, streak.started, &streak.route) {
+            } else if is_same && any_after(&absence.of, fact, streak.started, &streak.place.route) {
                 let streak = self.edit().remove(place);
                 self.wait(absence, streak.earliest.offset, None);
-            } else if any_after(&absence.then, fact, streak.started, &streak.route) {
+            } else if any_after(&absence.then, fact, streak.started, &streak.place.route) {
                 let streak = self.edit().remove(place);
                 if age >= absence.within && absence.takes(streak.count) {
                     self.effects.closed.push(streak.candidate(self.rule, None));
@@ -413,10 +448,10 @@ impl Step<'_> {
                 }
                 self.begin(0);
                 if let Some(streak) = self.edit().last_mut() {
-                    (streak.started, streak.members, streak.element) = (time, vec![member], None);
+                    (streak.started, streak.members) = (time, vec![member]);
                 }
             } else if let Some(streak) = self.edit().last_mut() {
-                streak.push(member);
+                streak.push(member, Place::of(fact));
                 if !streak.fired {
                     streak.retain(|member| time - member.time <= span);
                 }
@@ -445,7 +480,7 @@ impl Step<'_> {
         {
             // It answers one, and no other.
             let mut streak = self.edit().remove(place);
-            let (time, route) = (streak.started, Arc::clone(&streak.route));
+            let (time, route) = (streak.started, Arc::clone(&streak.place.route));
             if fact.time - time <= sequence.within && any_after(&sequence.then, fact, time, &route) {
                 streak.add(fact);
                 self.effects.closed.push(streak.candidate(self.rule, None));

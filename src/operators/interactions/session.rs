@@ -33,10 +33,8 @@ pub enum Part {
     Base,
     /// Routes and pages.
     Path,
-    /// One of the records behind its row (I8): the first 8, then a ring of the last 24.
-    Record(u8),
-    /// An event.
-    Fact(Order),
+    /// An event, by its offset.
+    Fact(i64),
     /// The pass over the events from this one on, up to the next stretch.
     Stretch(Order),
     /// A signal that was emitted.
@@ -67,7 +65,6 @@ pub enum Entry {
     Tail(Scan),
     Base(Box<Base>),
     Path(Box<Path>),
-    Record(i64, Arc<str>),
     Fact(Box<Fact>),
     Stretch(Box<Stretch>),
     Signal(Box<SignalContent>),
@@ -96,6 +93,8 @@ pub struct Head {
     pub errors: u32,
     /// Whose session it is.
     pub profile: Arc<Profile>,
+    /// The last of them, by their time.
+    pub last: Option<Order>,
     /// Events that are kept.
     pub kept: usize,
     /// How many of them the last stretch holds.
@@ -167,6 +166,8 @@ impl Profile {
 pub struct Base {
     /// What was found among them.
     pub signals: Vec<SignalContent>,
+    /// Where they lie, and their event ids: the first 8 and the last 24 (I8).
+    pub records: Vec<(i64, Arc<str>)>,
     /// Where they were.
     pub path: Path,
 }
@@ -179,7 +180,7 @@ pub struct Path {
     /// The first pages.
     pub pages: Vec<Arc<str>>,
     /// The last route and page.
-    last: Option<(Arc<str>, Arc<str>)>,
+    pub last: Option<(Arc<str>, Arc<str>)>,
 }
 
 impl Path {

@@ -118,26 +118,29 @@ impl<O: Operator> Task<O> {
         let known = found.as_ref().ok().map(|key| &self.state.cells[*key]);
         // A key's time outlives its state by the horizon, and no longer, however long it stays in memory.
         let known = known.filter(|cell| !self.is_forgotten(&cell.head.time) || !cell.is_idle());
-        let (identity, is_gapless) = match event.identity() {
+        let (identity, is_in_order) = match event.identity() {
             Identity::Sequence { producer, number } => {
-                let known = known.and_then(|cell| cell.producers.get(&producer.into()));
-                if known.is_some_and(|slot| slot.value.contains(number)) {
+                let seen = known.and_then(|cell| cell.producers.get(&producer.into()));
+                if seen.is_some_and(|slot| slot.value.contains(number)) {
                     return Ok(None);
                 }
-                let mut sequence = known.map(|slot| slot.value.clone()).unwrap_or_default();
+                let mut sequence = seen.map(|slot| slot.value.clone()).unwrap_or_default();
                 if sequence.insert(number).is_err() {
                     let message = format!("producer {producer} has left {} gaps", Sequence::LIMIT);
                     return Err(refuse("too_many_gaps", message));
                 }
-                let is_gapless = sequence.is_gapless();
-                (Seen::Sequence(producer.into(), sequence), is_gapless)
+                // Of two producers one may lag behind the other.
+                let is_alone =
+                    known.is_none_or(|cell| cell.producers.iter().all(|(name, _)| **name == *producer));
+                let is_in_order = is_alone && sequence.is_gapless();
+                (Seen::Sequence(producer.into(), sequence), is_in_order)
             }
             Identity::Id(_) | Identity::Record => (id.map_or(Seen::Record, Seen::Id), false),
         };
         let mut head =
             known.map_or_else(|| Head::new(KeyTime::first(event_time, append_time)), |cell| cell.head);
         head.time.advance(event_time, append_time);
-        head.is_gapless &= is_gapless;
+        head.is_in_order &= is_in_order;
         let is_known = known.is_some();
         let key = match found {
             Ok(key) => {

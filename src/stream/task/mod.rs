@@ -20,6 +20,7 @@ use super::operator::{Operator, Position, Rejection};
 use super::record::{Payload, Record};
 use super::settings::FamilySettings;
 use super::state::State;
+use super::time::Allowance;
 use crate::event::derived::Accounting;
 use crate::event::{Event, Millis, id};
 
@@ -241,9 +242,10 @@ impl<O: Operator> Task<O> {
         Some(outcome)
     }
 
-    fn allowance(&self, key: usize) -> Millis {
+    fn allowance(&self, key: usize) -> Allowance {
         let cell = &self.state.cells[key];
-        if cell.head.is_gapless { 0 } else { self.settings.of(&cell.name).allowance }
+        let disorder = self.settings.of(&cell.name).allowance;
+        if cell.head.is_in_order { Allowance::in_order(disorder) } else { Allowance::of(disorder) }
     }
 
     /// The counts that have changed since they were last taken, as rows of the table `accounting` (I7). Those of an hour

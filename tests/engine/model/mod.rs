@@ -234,7 +234,8 @@ impl Model {
     /// The first reading of the clock at which, in silence, some timer is due.
     pub fn next_wake(&self) -> Option<i64> {
         let wake = |place: usize, timer: &Timer| {
-            let passes = timer.due - self.watermark_at(place, 0) + 1;
+            let is_passed = timer.due < self.reached(place);
+            let passes = if is_passed { i64::MIN } else { timer.due - self.silent_at(place, 0) + 1 };
             passes.max(timer.not_before.unwrap_or(i64::MIN))
         };
         let keys = self.keys.iter().enumerate();
@@ -271,24 +272,35 @@ impl Model {
     }
 
     /// D of a key.
-    fn allowance(&self, place: usize) -> i64 {
-        let key = &self.keys[place];
-        let tenant = key.name.split('/').next();
+    fn disorder(&self, place: usize) -> i64 {
+        let tenant = self.keys[place].name.split('/').next();
         let allowances = &self.settings.allowance;
-        let by_tenant = allowances.iter().find(|(name, _)| Some(*name) == tenant).map_or(0, |(_, d)| *d);
-        if key.has_gap { by_tenant } else { 0 }
+        allowances.iter().find(|(name, _)| Some(*name) == tenant).map_or(0, |(_, d)| *d)
     }
 
-    /// T − D of a key: how far its own records have brought it.
-    fn reached(&self, place: usize) -> i64 {
+    /// D, or 0 of a key whose own records come in order.
+    fn allowance(&self, place: usize) -> i64 {
+        if self.keys[place].has_gap { self.disorder(place) } else { 0 }
+    }
+
+    fn time(&self, place: usize) -> i64 {
         let times = self.keys[place].records.iter().map(|(time, append)| *time.min(append));
-        times.max().unwrap_or(i64::MIN) - self.allowance(place)
+        times.max().unwrap_or(i64::MIN)
     }
 
-    /// T − D + (clock − append time of the last record).
-    fn watermark_at(&self, place: usize, clock: i64) -> i64 {
+    /// How far a key's own records have brought it.
+    fn reached(&self, place: usize) -> i64 {
+        self.time(place) - self.allowance(place)
+    }
+
+    /// T − D + (clock − append time of the last record): how far silence has brought it.
+    fn silent_at(&self, place: usize, clock: i64) -> i64 {
         let last = self.keys[place].records.last().map_or(clock, |(_, append)| *append);
-        self.reached(place) + clock - last
+        self.time(place) - self.disorder(place) + clock - last
+    }
+
+    fn watermark_at(&self, place: usize, clock: i64) -> i64 {
+        self.reached(place).max(self.silent_at(place, clock))
     }
 
     /// What is due up to there has been dropped, or would be at once.
@@ -353,8 +365,10 @@ impl Model {
 
 /// Whether some producer's numbers are not all of those from 0 or 1 to its highest.
 fn has_gap(sequences: &[(&str, u64)]) -> bool {
-    sequences.iter().any(|(producer, highest)| {
-        let has = |number: u64| sequences.iter().any(|(name, seen)| name == producer && *seen == number);
-        (1..*highest).any(|number| !has(number))
-    })
+    let is_one = sequences.iter().all(|(producer, _)| *producer == sequences[0].0);
+    !is_one
+        || sequences.iter().any(|(producer, highest)| {
+            let has = |number: u64| sequences.iter().any(|(name, seen)| name == producer && *seen == number);
+            (1..*highest).any(|number| !has(number))
+        })
 }
