@@ -15,8 +15,9 @@ use crate::stream::{TEXT_KEPT, VALUE_KEPT};
 /// Why a letter can't be sent again.
 #[derive(Debug, thiserror::Error)]
 pub enum Obstacle {
-    /// There was no record, or an empty one: a timer, a mark, a tombstone.
-    #[error("no value to send: it was a timer, a mark or a tombstone")]
+    /// There was no record, or an empty one: a timer, a mark, a tombstone; or intake refused it, and what has not been cleaned is
+    /// not kept.
+    #[error("no value to send: it was a timer, a mark or a tombstone, or refused at intake")]
     NoValue,
     /// The letter does not hold the whole record.
     #[error("only the beginning of its key or value is kept, the whole lies where it was appended")]
@@ -263,6 +264,8 @@ mod tests {
         let expected =
             [(1, none), (2, none), (3, part), (4, part), (5, bad), (6, bad), (7, foreign), (8, foreign)];
         assert_eq!(kinds, expected);
+        let refused = plan.obstacles[0].1.to_string();
+        assert!(refused.contains("no value") && refused.contains("refused at intake"), "{refused}");
         let summary = "0 appended again, 8 can't be redriven (2 kept in part, 2 of no family, 2 unreadable, 2 without a value)";
         assert_eq!(plan.summary(0, "appended"), summary);
     }

@@ -6,8 +6,8 @@ use rdkafka::message::{Headers, Message};
 use tidewatch::codec;
 use tidewatch::event::derived::{DeadLetter, Incident, LateEvent, Row, SlaMetric};
 use tidewatch::event::id;
-use tidewatch::stream::Totals;
-use tidewatch::worker::{self, OutputRow};
+use tidewatch::stream::{Operator, Totals};
+use tidewatch::worker::{self, Family, OutputRow};
 
 use crate::system::{self, System};
 
@@ -17,14 +17,16 @@ pub type Records = BTreeMap<i32, Vec<(Vec<u8>, Vec<u8>)>>;
 /// The topics of the rows that follow from records.
 pub const OUTPUTS: [&str; 4] = ["incidents", "sla-metrics", "dead-letters", "late-events"];
 
-/// The rows that follow from the family log as far as the workers have committed it, in the order of the log.
+/// The rows that follow from the families' logs as far as the workers have committed them, in the order of each log.
 pub fn rows(system: &System) -> Vec<Row> {
-    fold(system).0
+    [fold(system, &worker::civic()).0, fold(system, &worker::interactions()).0].concat()
 }
 
-/// As [`rows`]; and what each partition's fold has met.
-pub fn fold(system: &System) -> (Vec<Row>, BTreeMap<i32, Totals>) {
-    let family = worker::civic();
+/// The rows of one family, as [`rows`]; and what each partition's fold has met.
+pub fn fold<O: Operator<Row = Row>>(
+    system: &System,
+    family: &Family<O>,
+) -> (Vec<Row>, BTreeMap<i32, Totals>) {
     let mut book = family.book(&system.log).unwrap();
     let committed = system.committed(&worker::group(family.topic), family.topic);
     let (mut rows, mut totals) = (Vec::new(), BTreeMap::new());
@@ -38,8 +40,8 @@ pub fn fold(system: &System) -> (Vec<Row>, BTreeMap<i32, Totals>) {
     (rows, totals)
 }
 
-/// How many records of each partition of the family topic are data, not marks.
-pub fn data_records(system: &System) -> BTreeMap<i32, u64> {
+/// How many records of each partition of a family topic are data, not marks.
+pub fn data_records(system: &System, family: &str) -> BTreeMap<i32, u64> {
     let is_mark = |record: &&rdkafka::message::OwnedMessage| {
         let headers = record.headers().into_iter().flat_map(|headers| headers.iter());
         let mut marks =
@@ -47,7 +49,7 @@ pub fn data_records(system: &System) -> BTreeMap<i32, u64> {
         let is_number = |value: &[u8]| str::from_utf8(value).is_ok_and(|text| text.parse::<i64>().is_ok());
         record.payload().is_none() && marks.next().is_some_and(is_number)
     };
-    let read = system.read_committed("civic").into_iter();
+    let read = system.read_committed(family).into_iter();
     read.map(|(partition, records)| {
         (partition, records.iter().filter(|record| !is_mark(record)).count() as u64)
     })
@@ -85,7 +87,7 @@ pub fn assert_all_exactly_once(system: &System, rows: &[Row]) {
 
 /// The read-committed sequence of `topic` is exactly the fold's: nothing lost, repeated or different. In a partition of it
 /// the rows of several partitions of the family may lie between each other; each of those is compared by itself.
-pub fn assert_exactly_once(system: &System, rows: &[Row], topic: &str) {
+pub fn assert_exactly_once(system: &System, rows: &[Row], topic: &'static str) {
     let (expected, found) = (records(rows, topic), committed(system, topic));
     for (partition, expected) in &expected {
         let (expected, found) = (by_input(topic, expected), by_input(topic, &found[partition]));
@@ -108,14 +110,24 @@ pub fn assert_exactly_once(system: &System, rows: &[Row], topic: &str) {
 
 type Sequence<'a> = Vec<&'a (Vec<u8>, Vec<u8>)>;
 
-/// Records by the partition of the family from which they follow, where their keys do not tell.
-fn by_input<'a>(topic: &str, records: &'a [(Vec<u8>, Vec<u8>)]) -> BTreeMap<Option<i32>, Sequence<'a>> {
+/// Records by the family, and its partition, from which they follow, where their topic and their keys do not tell.
+fn by_input<'a>(
+    topic: &'static str,
+    records: &'a [(Vec<u8>, Vec<u8>)],
+) -> BTreeMap<(String, Option<i32>), Sequence<'a>> {
     let mut sequences: BTreeMap<_, Sequence<'a>> = BTreeMap::new();
     for record in records {
         let input = match topic {
-            "dead-letters" => Some(decode::<DeadLetter>("dead-letters", &record.1).partition),
-            "late-events" => Some(decode::<LateEvent>("late-events", &record.1).partition),
-            _ => None,
+            "dead-letters" => {
+                let letter: DeadLetter = decode(topic, &record.1);
+                (letter.topic, Some(letter.partition))
+            }
+            "late-events" => {
+                let event: LateEvent = decode(topic, &record.1);
+                (event.topic, Some(event.partition))
+            }
+            "incidents" => (decode::<Incident>(topic, &record.1).family.to_string(), None),
+            _ => (String::new(), None),
         };
         sequences.entry(input).or_default().push(record);
     }

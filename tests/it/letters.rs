@@ -14,6 +14,7 @@ use tidewatch::codec;
 use tidewatch::event::civic::{CivicEvent, issue_id};
 use tidewatch::letters::HEADER;
 use tidewatch::stream::Counts;
+use tidewatch::worker;
 
 use crate::chaos::end_exactly_once;
 use crate::expected;
@@ -62,7 +63,7 @@ fn seconds_from_now(seconds: i64) -> String {
 
 /// What has become of all records of the family.
 fn counts(system: &System) -> Counts {
-    let (_, totals) = expected::fold(system);
+    let (_, totals) = expected::fold(system, &worker::civic());
     totals.values().fold(Counts::default(), |sum, totals| Counts {
         read: sum.read + totals.records.read,
         folded: sum.folded + totals.records.folded,

@@ -117,7 +117,7 @@ async fn i7_records_of_odd_form_have_one_outcome_each() {
     assert!(worker.terminate().await.success());
     let incidents = expected::committed(&system, "incidents").into_values().flatten().count();
     assert_eq!(incidents, 1, "the event with a mark's header is an event");
-    let (_, totals) = expected::fold(&system);
+    let (_, totals) = expected::fold(&system, &worker::civic());
     assert_eq!((totals[&PARTITION].records.read, totals[&PARTITION].records.folded), (7, 1));
     assert_exactly_once(&system).await;
 }

@@ -116,9 +116,10 @@ fn example(method: &str, path: &str, known: &Known) -> Example {
         ("get", "/v1/settings/{family}/schema") => Example::Common,
         ("put", "/v1/settings/{family}")
         | ("delete", "/v1/backtests/{id}")
-        | ("post", "/v1/backtests" | "/v1/reports" | "/v1/civic" | "/v1/issues/{id}/status") => {
-            Example::Write
-        }
+        | (
+            "post",
+            "/v1/backtests" | "/v1/reports" | "/v1/civic" | "/v1/issues/{id}/status" | "/v1/interactions",
+        ) => Example::Write,
         _ => panic!("how does {method} {path} keep tenants apart? Give an example of it here"),
     }
 }
@@ -191,9 +192,14 @@ async fn no_route_shows_a_tenant_what_is_anothers() {
 
 /// Writes with the owner's ids and names, by a stranger's key.
 async fn a_stranger_changes_nothing(known: &Known) {
-    let Known { all, issue, incident, backtest, .. } = known;
-    let looks =
-        ["/v1/settings/civic".to_owned(), format!("/v1/incidents/{incident}"), "/v1/sla?by=area".to_owned()];
+    let Known { all, issue, incident, backtest, session, .. } = known;
+    let looks = [
+        "/v1/settings/civic".to_owned(),
+        format!("/v1/incidents/{incident}"),
+        "/v1/sla?by=area".to_owned(),
+        format!("/v1/sessions/{session}"),
+        format!("/v1/sessions/{session}/timeline"),
+    ];
     let look = async || {
         let mut answers = Vec::new();
         for path in &looks {
@@ -220,6 +226,9 @@ async fn a_stranger_changes_nothing(known: &Known) {
     let (status, answer) = all.post(STRANGER, "/v1/reports", &report).await;
     assert_eq!(status, 202);
     assert_ne!(answer["issue_id"], json!(issue));
+    // So is an event of a session of the same name.
+    let event = json!({ "type": "page_show", "session_id": "s-1", "seq": 1 });
+    assert_eq!(all.post(STRANGER, "/v1/interactions", &event).await.0, 202);
     known.system.caught_up().await;
     assert_eq!(look().await, before);
     assert_eq!(all.delete(KEY, &format!("/v1/backtests/{backtest}")).await, 204);

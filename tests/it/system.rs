@@ -18,7 +18,7 @@ use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::topic_partition_list::Offset;
 use tidewatch::config::{ClickHouseConfig, Config};
 use tidewatch::log::{Log, lag, topics};
-use tidewatch::settings::{self, FamilyKind};
+use tidewatch::settings::{self, FAMILIES, FamilyKind};
 use tidewatch::{sink, worker};
 use tidewatch_local::{Stack, StackOptions};
 
@@ -238,10 +238,14 @@ impl System {
         tokio::task::spawn_blocking(wait).await.unwrap();
     }
 
-    /// Waits until the workers have folded all that is in the log.
+    /// Waits until the workers have folded all that is in the log of each family.
     pub async fn folded(&self) {
         let log = self.log.clone();
-        let wait = move || lag::wait_until_read(&log, &worker::group("civic"), "civic").unwrap();
+        let wait = move || {
+            for family in &FAMILIES {
+                lag::wait_until_read(&log, &worker::group(family.name), family.name).unwrap();
+            }
+        };
         tokio::task::spawn_blocking(wait).await.unwrap();
     }
 
