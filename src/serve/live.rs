@@ -201,6 +201,19 @@ impl Live {
         Some((receiver, told.collect::<Option<_>>()?))
     }
 
+    /// Up to where the tables hold the incidents that were told, as the offset in each partition behind it: what a list that is
+    /// read from now on may lack comes after it. `None` before the first look at the tables.
+    pub fn stored(&self, told: &BTreeMap<i32, i64>) -> Option<BTreeMap<i32, i64>> {
+        let positions = self.positions();
+        let stored = told.iter().map(|(partition, told)| {
+            let stored = positions.stored(INCIDENTS, *partition)?;
+            // Where only the marks of transactions lie between, nothing is missing.
+            let has_all = positions.is_stored(INCIDENTS, *partition, *told);
+            Some((*partition, if has_all { *told } else { stored.min(*told) }))
+        });
+        stored.collect()
+    }
+
     fn listeners(&self) -> MutexGuard<'_, Listeners> {
         self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -102,6 +102,11 @@ impl Positions {
         self.seen.get(&(topic.to_owned(), partition)).copied()
     }
 
+    /// The offset before which the tables hold a partition; `None` before the first look at them.
+    pub fn stored(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.stored.get(&(topic.to_owned(), partition)).copied()
+    }
+
     /// Whether the tables hold all that lies before `end`.
     pub fn is_stored(&self, topic: &str, partition: i32, end: i64) -> bool {
         let place = (topic.to_owned(), partition);

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Shared;
@@ -124,6 +125,28 @@ impl Streams {
     }
 }
 
+/// Where a stream begins that does not go on behind an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum Begin {
+    /// With what comes.
+    #[default]
+    Now,
+    /// With what the tables do not hold yet.
+    Stored,
+}
+
+impl Begin {
+    fn take(parameters: &mut Parameters) -> Result<Self, ApiError> {
+        let begin = |text: &str| match text {
+            "now" => Some(Self::Now),
+            "stored" => Some(Self::Stored),
+            _ => None,
+        };
+        Ok(parameters.parsed("begin", "now or stored", begin)?.unwrap_or_default())
+    }
+}
+
 /// Incidents as they are found, corrected and retracted, as server-sent events: `incident` with what `/v1/incidents/{id}`
 /// answers, `retraction` with `id`, `version` and `merged_into`, `reset` where what was missed is gone from the log. The id
 /// of an event is where to go on.
@@ -134,6 +157,7 @@ impl Streams {
     security(("bearer" = ["read"]), ("api_key" = ["read"])),
     params(
         FilterParameters,
+        ("begin" = inline(Option<Begin>), Query, description = "Where to begin without a `Last-Event-ID`: `now`, or `stored`, with what the tables do not hold yet. A list that is read once such a stream has begun and the stream have everything between them, some of it both; the higher version holds."),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen: what came since is told first."),
     ),
     responses((status = 200, description = "Events, for as long as the client listens.", body = String, content_type = "text/event-stream"))
@@ -146,17 +170,20 @@ pub async fn incidents(
     mut parameters: Parameters,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, axum::Error>>>, ApiError> {
     let filter = IncidentFilter::take(&mut parameters)?;
+    let begin = Begin::take(&mut parameters)?;
     parameters.finish()?;
     let last = last_event_id(&headers)?;
-    let Some((receiver, told)) = live.listen() else {
-        return Err(ApiError::unavailable("this node does not follow the log yet", RETRY_AFTER));
+    let too_early = || ApiError::unavailable("this node does not follow the log yet", RETRY_AFTER);
+    let (receiver, told) = live.listen().ok_or_else(too_early)?;
+    let next = match (last, begin) {
+        (Some(last), _) => {
+            let next = |partition| last.offset(INCIDENTS, partition).map(|offset| offset + 1);
+            told.iter().map(|(partition, told)| (*partition, next(*partition).unwrap_or(*told))).collect()
+        }
+        (None, Begin::Stored) => live.stored(&told).ok_or_else(too_early)?,
+        (None, Begin::Now) => told.clone(),
     };
     let (sender, mut receiving) = mpsc::channel(BUFFERED);
-    let begun = last.as_ref().map(|last| {
-        let next = |partition| last.offset(INCIDENTS, partition).map(|offset| offset + 1);
-        told.iter().map(|(partition, told)| (*partition, next(*partition).unwrap_or(*told))).collect()
-    });
-    let next = begun.unwrap_or_else(|| told.clone());
     let listener = Listener { tenant, filter, next, sender, sent_at: Instant::now(), silence: SILENCE };
     tokio::spawn(async move {
         let shutdown = streams.shutdown.clone();
@@ -404,6 +431,15 @@ mod tests {
         live.tell(Arc::into_inner(event("a", 5)).unwrap());
         let (_, told) = live.listen().unwrap();
         assert_eq!(told, BTreeMap::from([(0, 6), (1, 3), (2, 3), (3, 3)]));
+
+        // A stream that begins with what the tables lack.
+        assert_eq!(live.stored(&told), None, "nobody has looked at them yet");
+        live.change(|positions| {
+            for (partition, stored) in [(0, 4), (1, 3), (2, 0), (3, 9)] {
+                positions.store(INCIDENTS, partition, stored);
+            }
+        });
+        assert_eq!(live.stored(&told).unwrap(), BTreeMap::from([(0, 4), (1, 3), (2, 0), (3, 3)]));
     }
 
     /// What others are told keeps nobody from being told where he stands, nor does it end him unawares.

@@ -48,9 +48,9 @@ fn look_on(log: &Log, live: &Live, readiness: &Readiness, shutdown: &Cancellatio
         readiness.set(true, "sees how far the tables have come");
         live.change(|positions| {
             for element in committed.elements() {
-                if let Offset::Offset(offset) = element.offset() {
-                    positions.store(log.plain_name(element.topic()), element.partition(), offset);
-                }
+                // Of what no sink has committed the tables hold nothing.
+                let stored = if let Offset::Offset(offset) = element.offset() { offset } else { 0 };
+                positions.store(log.plain_name(element.topic()), element.partition(), stored);
             }
             positions.forget_reached();
         });

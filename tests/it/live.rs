@@ -1,7 +1,7 @@
 //! What a serve node knows of the log while it is written: reads that see one's own writes, rows that never go back, and the
 //! stream of incidents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,6 +13,7 @@ use tidewatch::event::derived::Incident;
 use crate::expected;
 use crate::explain::delete_before;
 use crate::proxy::Proxy;
+use crate::sessions;
 use crate::system::{KEY, OTHER_KEY, Process, System, eventually};
 
 fn ago(seconds: i64) -> String {
@@ -352,6 +353,54 @@ async fn a_stream_tells_of_corrections_and_retractions() {
     let own = overdue(&all, OTHER_KEY, 1, 1).await.remove(0);
     assert_eq!(stranger.next_incident().await.data["subject"], json!(own));
     drop(elsewhere);
+}
+
+/// A stream that begins with what the tables lack has all of it, and with a list that is read then every incident.
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_a_stream_and_a_list_have_everything_between_them() {
+    let system = System::new("").await;
+    let serve = system.start_ready("serve", &[]).await;
+    let at = sessions::now() - 60_000;
+    let emit = |number: u128| {
+        let session = format!("s-{number}");
+        let meta = sessions::meta("boston", &session, number, 5);
+        sessions::emit_incidents(&system, [sessions::incident(meta, &session, "rage_click", at)]);
+        uuid::Uuid::from_u128(number).to_string()
+    };
+    let mut now = Client::connect(&serve, KEY, STREAM, None).await;
+    let mut expected: BTreeSet<String> = (1..=6).map(emit).collect();
+    for _ in 0..6 {
+        now.next_incident().await;
+    }
+    let stored = format!("{STREAM}?begin=stored");
+    let mut stream = Client::connect(&serve, KEY, &stored, None).await;
+    assert!(incidents(&serve, KEY).await.is_empty(), "no sink has stored any");
+    let mut told = BTreeSet::new();
+    for _ in 0..6 {
+        told.insert(stream.next_incident().await.data["id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(told, expected);
+
+    let _sink = system.start_ready("sink", &[]).await;
+    system.stored().await;
+    eventually("the tables as this node sees them", async || {
+        (incidents(&serve, KEY).await.len() == 6).then_some(())
+    })
+    .await;
+    // All is in the tables: first it is told where it stands, then what comes.
+    eventually("a stream that begins behind them", async || {
+        let mut stream = Client::connect(&serve, KEY, &stored, None).await;
+        stream.next().await?.name.is_empty().then_some(())
+    })
+    .await;
+    let mut stream = Client::connect(&serve, KEY, &stored, None).await;
+    let id = emit(7);
+    assert_eq!(stream.next_incident().await.data["id"], json!(id));
+    expected.insert(id);
+    eventually("all in the tables", async || {
+        (incidents(&serve, KEY).await.into_values().collect::<BTreeSet<_>>() == expected).then_some(())
+    })
+    .await;
 }
 
 /// A position that retention has taken, or that no log of this topic ever had: the client is told to begin anew.

@@ -7,6 +7,7 @@ use tidewatch::event::derived::{Evidence, Incident, RecordReference, Severity};
 use tidewatch::event::interactions::{Body, Interaction, Request, Scroll};
 
 use crate::browser::Tab;
+use crate::live::Client;
 use crate::sessions::{self, now};
 use crate::system::{KEY, Process, READ_KEY, System};
 
@@ -121,6 +122,38 @@ async fn a_connection_that_breaks_is_said_and_taken_up_again() {
     tab.until(&format!("{CONNECTION} === 'Live'")).await;
     assert_eq!(tab.evaluate("document.querySelectorAll('#incident-list > li').length").await, 1);
     assert_eq!(lists(&tab), loaded, "the stream goes on where it broke off: no list is needed");
+}
+
+/// Nothing is in the tables when the page opens, and the stream is not told it again: both together must have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_a_page_that_opens_while_the_tables_lag_misses_nothing() {
+    let Some(mut tab) = Tab::new().await else { return };
+    let system = System::new("").await;
+    let serve = system.start_ready("serve", &[]).await;
+    let mut stream = Client::connect(&serve, KEY, "/v1/incidents/stream", None).await;
+    let at = now() - 60_000;
+    let emit = |number: u128| {
+        let session = format!("s-{number}");
+        let meta = sessions::meta("boston", &session, number, 5);
+        sessions::emit_incidents(&system, [sessions::incident(meta, &session, "rage_click", at)]);
+    };
+    emit(1);
+    emit(2);
+    for _ in 0..2 {
+        stream.next_incident().await;
+    }
+    tab.open(&format!("{}/#key={READ_KEY}", serve.url)).await;
+    let count = |count: usize| format!("document.querySelectorAll('#incident-list > li').length === {count}");
+    tab.until(&format!("{CONNECTION} === 'Live' && {}", count(2))).await;
+
+    // In the tables, too, and told once more to a page that opens now: the same rows.
+    let _sink = system.start_ready("sink", &[]).await;
+    system.stored().await;
+    emit(3);
+    tab.until(&count(3)).await;
+    tab.open(&format!("{}/?again#key={READ_KEY}", serve.url)).await;
+    tab.until(&format!("{CONNECTION} === 'Live' && {}", count(3))).await;
+    tab.until("document.querySelector('#incidents [data-count]').textContent === '3, 0 open'").await;
 }
 
 /// From the wrong key to the evidence of an incident, without a mouse; each stop on the way can be seen.
@@ -372,8 +405,6 @@ async fn all_can_be_read_in_both_schemes_and_widths() {
     let all = system.start_ready("all", &[]).await;
     let issue = report(&all, "Broken bench", -1).await;
     resolve(&all, &issue, 0).await;
-    // What the node has seen before the stream begins, the list has to hold.
-    system.caught_up().await;
     tab.open(&all.url).await;
     tab.until("document.querySelector('#door').checkVisibility()").await;
     for (width, scheme) in [(1280, "light"), (390, "dark")] {

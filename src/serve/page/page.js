@@ -82,12 +82,13 @@ function watch(key, signal) {
     signal,
     connect: (lastEventId, signal) => {
       const headers = { Accept: "text/event-stream", ...(lastEventId && { "Last-Event-ID": lastEventId }) };
-      return open(`v1/incidents/stream?${query({})}`, { key, signal, headers });
+      // The tables may lag behind the log: what the list will lack comes by the stream.
+      return open(`v1/incidents/stream?${query({ begin: "stored" })}`, { key, signal, headers });
     },
     onOpen: (isResumed) => {
       connection("live", "Live");
       levelsChanged();
-      // The stream first, then the list: what happens between the two comes by the stream.
+      // The stream first, which begins with what the tables do not hold yet, then the list: between them they have it all.
       if (!isResumed) reload();
     },
     onEvent: (type, data) => {
