@@ -3,6 +3,7 @@
 
 mod sessions;
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use tidewatch::stream::{FamilySettings, Payload, Record, Task};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// `Part::Fact`, serialised.
+const EVENT: u8 = 5;
 const DAY: i64 = 86_400_000;
 const SESSIONS: u64 = 2_000;
 /// Records between two commits.
@@ -74,8 +77,9 @@ fn records(criterion: &mut Criterion) {
         });
     });
     let keyed: Vec<_> = events.into_iter().map(|appended| (appended.1.record_key(), appended)).collect();
-    let (_, rows, written) = fold(task(), keyed.clone(), true);
+    let (folded, rows, written) = fold(task(), keyed.clone(), true);
     println!("{} events: {rows} rows, {written} bytes of changelog", keyed.len());
+    state(&folded);
     for (name, is_committing) in [("fold", false), ("fold and write the changelog down", true)] {
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
@@ -86,6 +90,33 @@ fn records(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// What the open sessions take, serialised: all of it, and without the events that are kept (a list of at most 2,000).
+fn state(task: &Task<Interactions>) {
+    let mut sessions: HashMap<Vec<u8>, (usize, usize)> = HashMap::new();
+    task.snapshot::<()>(&mut |cell, value| {
+        // Tag and key; an entry's is followed by its session's name and the kind of the entry (postcard).
+        let (Some((tag, rest)), Some(length)) = (cell.split_first(), cell.get(1)) else { return Ok(()) };
+        let is_of_a_key = b"hets".contains(tag) && rest.len() > usize::from(*length);
+        if is_of_a_key {
+            let (key, rest) = rest[1..].split_at(usize::from(*length));
+            let kind = rest.iter().skip_while(|byte| **byte >= 0x80).nth(1);
+            let is_event = *tag == b'e' && kind == Some(&EVENT);
+            let size = cell.len() + value.map_or(0, <[u8]>::len);
+            let (all, besides) = sessions.entry(key.to_vec()).or_default();
+            *all += size;
+            *besides += if is_event { 0 } else { size };
+        }
+        Ok(())
+    })
+    .expect("counting can't fail");
+    let (mut all, mut besides): (Vec<usize>, Vec<usize>) = sessions.into_values().unzip();
+    for (what, sizes) in [("all", &mut all), ("besides the events kept", &mut besides)] {
+        sizes.sort_unstable();
+        let at = |share: f64| sizes[((sizes.len() as f64 * share) as usize).min(sizes.len() - 1)];
+        println!("bytes of state an open session, {what}: p50 {}, p99 {}, of {}", at(0.5), at(0.99), sizes.len());
+    }
 }
 
 criterion_group!(benches, records);
