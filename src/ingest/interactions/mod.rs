@@ -1,6 +1,6 @@
 //! The family interactions: what people do in a browser, from the API's JSON to [`Interaction`].
 //!
-//! [`json`] reads an event as it was sent, [`privacy`] decides what of it may enter the log: of both JSON and Avro, over HTTP and
+//! `json` reads an event as it was sent, `privacy` decides what of it may enter the log: of both JSON and Avro, over HTTP and
 //! through the topic `intake.interactions`. `docs/interactions.md` describes the format. Nothing that was sent is repeated in
 //! an error or a line of this program's log.
 
