@@ -115,7 +115,12 @@ fn state(task: &Task<Interactions>) {
     for (what, sizes) in [("all", &mut all), ("besides the events kept", &mut besides)] {
         sizes.sort_unstable();
         let at = |share: f64| sizes[((sizes.len() as f64 * share) as usize).min(sizes.len() - 1)];
-        println!("bytes of state an open session, {what}: p50 {}, p99 {}, of {}", at(0.5), at(0.99), sizes.len());
+        println!(
+            "bytes of state an open session, {what}: p50 {}, p99 {}, of {}",
+            at(0.5),
+            at(0.99),
+            sizes.len()
+        );
     }
 }
 

@@ -22,7 +22,8 @@ const HOUR: Millis = 3_600_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InteractionsSettings {
-    /// Disorder allowance: how long a session waits for events that come out of order, where its producer does not count them.
+    /// Disorder allowance: how long a session waits for what comes out of order, and for a silent producer. Where all its events are of one
+    /// tab, which counts them without a gap, they move its time at once.
     pub allowance: Span,
     /// How long after its end a session still takes late events; then its rows are final.
     pub grace: Span,
