@@ -248,6 +248,17 @@ mod tests {
                 json!({"rules": {"dead_click": {"absence": {"of": [{"type": ["clack"]}]}}}}),
                 "rules.dead_click.absence.of[0].type[0]: ",
             ),
+            (
+                json!({"rules": {"rage_click": {"count": {"unless": [{"type": ["scroll"]}, {"within": "1s"}]}}}}),
+                "rules.rage_click.count.unless[1].type: a condition without a type",
+            ),
+            (
+                json!({"rules": {"new": {"sequence": {
+                    "first": [{"type": ["click"]}],
+                    "then": [{"type": ["error"], "within": "2d"}],
+                }}}}),
+                "rules.new.sequence.then[0].within: 2d is out of bounds",
+            ),
         ] {
             let problem = read(document.clone()).unwrap_err();
             assert!(problem.starts_with(expected), "{document}: {problem}");

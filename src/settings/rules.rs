@@ -399,17 +399,24 @@ impl RuleDocument {
         let times = |field: &str, times: u32| {
             if (1..=1_000).contains(&times) { Ok(()) } else { Err(refuse(field, "expected 1 to 1000")) }
         };
-        let lists = [
-            self.count.iter().flat_map(|count| [&count.of, &count.unless, &count.reset]).collect::<Vec<_>>(),
-            self.absence.iter().flat_map(|absence| [&absence.after, &absence.of, &absence.then]).collect(),
-            self.sequence.iter().flat_map(|sequence| [&sequence.first, &sequence.then]).collect(),
-        ];
-        for condition in lists.into_iter().flatten().flatten() {
-            if condition.r#type.is_empty() {
-                let reason = "a condition without a type matches nothing".to_owned();
-                return Err(Problem { path: format!("rules.{name}"), reason });
+        let count = self.count.iter().flat_map(|count| {
+            [("count.of", &count.of), ("count.unless", &count.unless), ("count.reset", &count.reset)]
+        });
+        let absence = self.absence.iter().flat_map(|absence| {
+            [("absence.after", &absence.after), ("absence.of", &absence.of), ("absence.then", &absence.then)]
+        });
+        let sequence = self
+            .sequence
+            .iter()
+            .flat_map(|sequence| [("sequence.first", &sequence.first), ("sequence.then", &sequence.then)]);
+        for (list, conditions) in count.chain(absence).chain(sequence) {
+            for (place, condition) in conditions.iter().enumerate() {
+                let field = |name: &str| format!("{list}[{place}].{name}");
+                if condition.r#type.is_empty() {
+                    return Err(refuse(&field("type"), "a condition without a type matches nothing"));
+                }
+                spans(&field("within"), condition.within, 0)?;
             }
-            spans("within", condition.within, 0)?;
         }
         let matcher = match (&self.count, &self.absence, &self.reversal, &self.sequence) {
             (Some(count), None, None, None) => {

@@ -16,12 +16,12 @@ fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
 }
 
-/// Tries events, one a line, under settings; three hours of silence follow.
+/// Tries events, one a line, under settings.
 fn tried(settings: &Value, arguments: &[&str], events: &str) -> Output {
     let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
     fs::write(file.path(), settings.to_string()).unwrap();
     let mut child = Command::new(BINARY)
-        .args(["try", "--family", "interactions", "--idle", "3h", "--settings"])
+        .args(["try", "--family", "interactions", "--settings"])
         .arg(file.path())
         .args(arguments)
         .arg("-")
@@ -61,7 +61,8 @@ fn signals(rows: &[Value]) -> Vec<(String, Timestamp, Timestamp, u64)> {
     found
 }
 
-/// Each folder of `tests/data/rules/RULE`: `events.ndjson` under `settings.json` leaves the signals of `expected.ndjson`.
+/// Each folder of `tests/data/rules/RULE`: `events.ndjson` under `settings.json` leaves the signals of `expected.ndjson`, after three
+/// hours of silence or as much as `idle` says. `own` holds rules that are none of the nine.
 #[test]
 fn each_case_of_a_rule_leaves_its_signals() {
     let folders = |path: &Path| -> Vec<PathBuf> {
@@ -70,17 +71,26 @@ fn each_case_of_a_rule_leaves_its_signals() {
         folders
     };
     let rules = folders(&data("rules"));
-    assert_eq!(rules.len(), 9);
+    assert_eq!(rules.len(), 10);
     for rule in rules {
         let cases = folders(&rule);
         assert!(cases.len() >= 8, "{} has {} cases", rule.display(), cases.len());
         for case in cases {
             let read = |name: &str| fs::read_to_string(case.join(name)).unwrap();
             let settings = serde_json::from_str(&read("settings.json")).unwrap();
-            let found = signals(&rows(&tried(&settings, &["--current"], &read("events.ndjson"))));
+            let idle = fs::read_to_string(case.join("idle")).unwrap_or_else(|_| "3h".to_owned());
+            let arguments = ["--idle", idle.trim(), "--current"];
+            let found = rows(&tried(&settings, &arguments, &read("events.ndjson")));
             let expected: Vec<Value> =
                 read("expected.ndjson").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            assert_eq!(found, signals(&expected), "{}", case.display());
+            assert_eq!(signals(&found), signals(&expected), "{}", case.display());
+            // Where a case says the route of a signal, it has that one.
+            for signal in expected.iter().filter(|signal| signal.get("route").is_some()) {
+                let one = signals(std::slice::from_ref(signal));
+                let is_it = |row: &&Value| row["topic"] == "signals" && signals(&[(*row).clone()]) == one;
+                let route = found.iter().find(is_it).map(|row| &row["route"]);
+                assert_eq!(route, signal.get("route"), "{}", case.display());
+            }
         }
     }
 }
@@ -124,7 +134,7 @@ fn the_preset_posthog_finds_what_posthog_finds() {
                 event.to_string()
             })
             .collect();
-        let all = rows(&tried(&settings, &[], &events.join("\n")));
+        let all = rows(&tried(&settings, &["--idle", "3h"], &events.join("\n")));
         // The first version of a signal says at which click it was found.
         let mut first = BTreeMap::new();
         for row in all.iter().filter(|row| row["topic"] == "signals" && row["rule"] == "rage_click") {
@@ -171,7 +181,8 @@ fn the_preset_sentry_finds_what_sentry_finds() {
             (reason, _) => events.push(event(reason, after)),
         }
         let lines: Vec<String> = events.iter().map(Value::to_string).collect();
-        let output = tried(&json!({ "preset": "sentry" }), &["--current"], &lines.join("\n"));
+        let arguments = ["--idle", "3h", "--current"];
+        let output = tried(&json!({ "preset": "sentry" }), &arguments, &lines.join("\n"));
         let found: Vec<String> = signals(&rows(&output)).into_iter().map(|(rule, ..)| rule).collect();
         let expected = case["expected"].as_str().unwrap();
         let expected: Vec<&str> = if expected == "none" { Vec::new() } else { vec![expected] };
