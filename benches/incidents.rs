@@ -38,6 +38,8 @@ const SESSIONS: u64 = 6_000;
 const RATE: u32 = 5_000;
 /// Sessions that rage, a second.
 const PROBES: u64 = 20;
+/// Seconds before it is measured.
+const WARM_UP: u64 = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Failure> {
@@ -169,14 +171,9 @@ fn latency(kafka: &str, seconds: u64) -> Result<(), Failure> {
             .stdout(Stdio::null())
             .spawn()?,
     );
-    // They are made before they happen.
-    let start = now()? + 20_000 + seconds as i64 * 500;
-    let count = u64::from(RATE) * (seconds + 10);
-    let events =
-        sessions::events(Plan { seed: 4_713, sessions: count / 100, rate: RATE, start, ..Plan::default() });
-    if now()? > start {
-        return Err("making the events took too long".into());
-    }
+    let sessions = u64::from(RATE) * (seconds + WARM_UP) / 100;
+    let mut events =
+        sessions::events(Plan { seed: 4_713, sessions, rate: RATE, ..Plan::default() }).into_iter();
     let consumer: BaseConsumer = producing.log.consumer("reader").create()?;
     let incidents = topics::named("incidents").ok_or("there is no topic of incidents")?.partitions;
     let mut list = TopicPartitionList::new();
@@ -186,27 +183,23 @@ fn latency(kafka: &str, seconds: u64) -> Result<(), Failure> {
     consumer.assign(&list)?;
     let (sender, sent) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || read(&consumer, &sent));
-    // The sessions that are under way grow in number at first.
-    let (begin, end) = (start + 10_000, start + 10_000 + seconds as i64 * 1_000);
-    let (mut probe, mut sent_events) = (0, 0_u64);
-    for (time, event) in &events {
-        while now()? < *time {
+    // Events of all these sessions, each at the moment at which it is sent.
+    let began = Instant::now();
+    let (warm_up, events_of_a_probe) = (WARM_UP * u64::from(RATE), u64::from(RATE) / PROBES);
+    for number in 0..u64::from(RATE) * (seconds + WARM_UP) {
+        let due = Duration::from_secs(number) / RATE;
+        while began.elapsed() < due {
             producing.producer.poll(Duration::from_millis(1));
         }
-        if *time > end {
-            break;
-        }
-        let due = begin + probe * 1_000 / PROBES as i64;
-        if *time >= due {
-            let session = format!("probe-{probe}");
-            for number in 0..3 {
-                producing.send(&click(&session, number, now()?))?;
+        if number >= warm_up && number % events_of_a_probe == 0 {
+            let session = format!("probe-{number}");
+            for count in 0..3 {
+                producing.send(&click(&session, count, now()?))?;
             }
             sender.send((session, Instant::now()))?;
-            probe += 1;
         }
-        producing.send(event)?;
-        sent_events += u64::from(*time >= begin);
+        let (_, event) = events.next().ok_or("there are too few events")?;
+        producing.send(&Interaction { occurred_at: now()?, ..event })?;
     }
     drop(sender);
     producing.producer.flush(PATIENCE)?;
@@ -214,8 +207,7 @@ fn latency(kafka: &str, seconds: u64) -> Result<(), Failure> {
     latencies.sort_unstable();
     let at = |share: f64| latencies[((latencies.len() as f64 * share) as usize).min(latencies.len() - 1)];
     println!(
-        "click → incident on the topic, commit 100 ms, {} events a second: p50 {:?}, p99 {:?}, most {:?}, of {}",
-        sent_events / seconds,
+        "click → incident on the topic, commit 100 ms, {RATE} events a second: p50 {:?}, p99 {:?}, most {:?}, of {}",
         at(0.5),
         at(0.99),
         at(1.0),

@@ -243,7 +243,8 @@ impl System {
         let log = self.log.clone();
         let wait = move || {
             for family in &FAMILIES {
-                lag::wait_until_read(&log, &worker::group(family.name), family.name).unwrap();
+                let read = lag::wait_until_read(&log, &worker::group(family.name), family.name);
+                read.unwrap_or_else(|error| panic!("the workers don't read {}: {error}", family.name));
             }
         };
         tokio::task::spawn_blocking(wait).await.unwrap();

@@ -35,13 +35,10 @@ pub struct Scan {
 struct Streak {
     /// What its events have in common.
     common: u64,
-    /// Where the first of its members was.
-    place: Place,
     started: Millis,
     members: Vec<Member>,
-    /// Where the last of its members were, and how many of them.
-    last_place: Place,
-    at_last_place: u32,
+    /// Where its members were.
+    places: Vec<Place>,
     count: u32,
     /// The first of its events to arrive.
     earliest: Member,
@@ -78,12 +75,14 @@ pub struct Member {
     pub name: Arc<str>,
     x: i32,
     y: i32,
+    /// Which of the streak's places.
+    place: u8,
 }
 
 impl Member {
     fn of(fact: &Fact) -> Self {
         let Fact { time, offset, append_time, x, y, .. } = *fact;
-        Self { time, offset, append_time, name: Arc::clone(&fact.name), x, y }
+        Self { time, offset, append_time, name: Arc::clone(&fact.name), x, y, place: 0 }
     }
 }
 
@@ -115,9 +114,7 @@ impl Streak {
         let member = Member::of(fact);
         Self {
             common,
-            place: Place::of(fact),
-            last_place: Place::of(fact),
-            at_last_place: 1,
+            places: vec![Place::of(fact)],
             started: fact.time,
             members: vec![member.clone()],
             count: 1,
@@ -133,16 +130,27 @@ impl Streak {
         self.members.last().unwrap_or(&self.earliest)
     }
 
+    /// Where the first of its members was.
+    fn place(&self) -> Option<&Place> {
+        self.places.get(self.members.first().map_or(0, |first| usize::from(first.place)))
+    }
+
+    fn route(&self) -> &str {
+        self.place().map_or("", |place| &place.route)
+    }
+
     fn push(&mut self, member: Member, place: Place) {
-        if self.last_place != place {
-            (self.last_place, self.at_last_place) = (place, 0);
-        }
-        self.at_last_place += 1;
         if member.offset < self.earliest.offset {
             self.earliest = member.clone();
         }
         if self.members.len() == KEPT {
             self.members.remove(FIRST);
+            self.forget_places();
+        }
+        let known = self.places.iter().position(|known| *known == place);
+        let member = Member { place: known.unwrap_or(self.places.len()) as u8, ..member };
+        if known.is_none() {
+            self.places.push(place);
         }
         self.members.push(member);
         self.count += 1;
@@ -153,37 +161,43 @@ impl Streak {
     }
 
     /// Forgets members; those that are left say when and where it began and what came first.
-    fn retain(&mut self, mut keep: impl FnMut(&Member) -> bool) {
+    fn retain(&mut self, keep: impl FnMut(&Member) -> bool) {
         let before = self.members.len();
-        let at_last_place = before.saturating_sub(self.at_last_place as usize);
-        let (mut position, mut first) = (0, before);
-        self.members.retain(|member| {
-            let is_kept = keep(member);
-            if is_kept {
-                first = first.min(position);
-            } else if position >= at_last_place {
-                self.at_last_place -= 1;
-            }
-            position += 1;
-            is_kept
-        });
-        if first >= at_last_place {
-            self.place = self.last_place.clone();
+        self.members.retain(keep);
+        if self.members.len() == before {
+            return;
         }
+        self.forget_places();
         self.count -= (before - self.members.len()) as u32;
         if let Some(first) = self.members.first() {
             self.started = first.time;
         }
         if let Some(earliest) = self.members.iter().min_by_key(|member| member.offset) {
-            self.earliest = earliest.clone();
+            self.earliest = Member { place: 0, ..earliest.clone() };
+        }
+    }
+
+    /// Places where no member is any more: so there are never more than members.
+    fn forget_places(&mut self) {
+        if self.places.len() < 2 {
+            return;
+        }
+        let former = std::mem::take(&mut self.places);
+        for member in &mut self.members {
+            let Some(place) = former.get(usize::from(member.place)) else { continue };
+            let known = self.places.iter().position(|known| known == place);
+            member.place = known.unwrap_or(self.places.len()) as u8;
+            if known.is_none() {
+                self.places.push(place.clone());
+            }
         }
     }
 
     fn candidate(&self, rule: usize, due: Option<Millis>) -> Candidate {
         Candidate {
             rule: rule as u16,
-            route: Arc::clone(&self.place.route),
-            element: self.place.element.clone(),
+            route: self.place().map_or_else(Arc::default, |place| Arc::clone(&place.route)),
+            element: self.place().and_then(|place| place.element.clone()),
             started: self.started,
             ended: self.last().time,
             count: self.count,
@@ -299,7 +313,7 @@ impl Step<'_> {
 
     fn count(&mut self, count: &Count) {
         let fact = self.fact;
-        let is_reset = |streak: &Streak| any_after(&count.reset, fact, streak.started, &streak.place.route);
+        let is_reset = |streak: &Streak| any_after(&count.reset, fact, streak.started, streak.route());
         while let Some(place) = self.streaks.iter().position(is_reset) {
             self.end(place);
         }
@@ -343,7 +357,7 @@ impl Step<'_> {
             let before = (streak.count, streak.fired);
             if count.spoils {
                 let last = streak.last().time;
-                streak.spoiled |= any_after(&count.unless, fact, last, &streak.place.route);
+                streak.spoiled |= any_after(&count.unless, fact, last, streak.route());
             } else {
                 streak.retain(|member| !any_after(&count.unless, fact, member.time, ""));
             }
@@ -384,10 +398,10 @@ impl Step<'_> {
                     let due = Some(streak.started + absence.within);
                     self.effects.closed.push(streak.candidate(self.rule, due));
                 }
-            } else if is_same && any_after(&absence.of, fact, streak.started, &streak.place.route) {
+            } else if is_same && any_after(&absence.of, fact, streak.started, streak.route()) {
                 let streak = self.edit().remove(place);
                 self.wait(absence, streak.earliest.offset, None);
-            } else if any_after(&absence.then, fact, streak.started, &streak.place.route) {
+            } else if any_after(&absence.then, fact, streak.started, streak.route()) {
                 let streak = self.edit().remove(place);
                 if age >= absence.within && absence.takes(streak.count) {
                     self.effects.closed.push(streak.candidate(self.rule, None));
@@ -480,7 +494,7 @@ impl Step<'_> {
         {
             // It answers one, and no other.
             let mut streak = self.edit().remove(place);
-            let (time, route) = (streak.started, Arc::clone(&streak.place.route));
+            let (time, route) = (streak.started, streak.route().to_owned());
             if fact.time - time <= sequence.within && any_after(&sequence.then, fact, time, &route) {
                 streak.add(fact);
                 self.effects.closed.push(streak.candidate(self.rule, None));
