@@ -126,7 +126,10 @@ async fn an_impossible_rule_is_refused_by_its_place_and_changes_nothing() {
             "rules.thrashed_cursor.reversal.span",
         ),
         (json!({"rules": {"quick_back": {"sequence": {"then": []}}}}), "rules.quick_back.sequence.then"),
-        (json!({"rules": {"quick_back": {"sequence": {"first": [{}]}}}}), "rules.quick_back"),
+        (
+            json!({"rules": {"quick_back": {"sequence": {"first": [{}]}}}}),
+            "rules.quick_back.sequence.first[0].type",
+        ),
         (json!({ "rules": many }), "rules"),
         (json!({"rules": []}), "rules"),
         (json!({"preset": "nobody"}), "preset"),

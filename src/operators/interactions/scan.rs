@@ -164,9 +164,6 @@ impl Streak {
     fn retain(&mut self, keep: impl FnMut(&Member) -> bool) {
         let before = self.members.len();
         self.members.retain(keep);
-        if self.members.len() == before {
-            return;
-        }
         self.forget_places();
         self.count -= (before - self.members.len()) as u32;
         if let Some(first) = self.members.first() {
