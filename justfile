@@ -46,9 +46,10 @@ bench:
     cargo bench --bench fold
     cargo bench --bench end_to_end
     cargo bench --bench backtest
+    cargo bench --bench interactions
+    cargo bench --bench incidents
     cargo bench --bench sink
     cargo bench --bench serve
-    cargo bench --bench sink
 
 # The properties of the engine, each tried with many more cases.
 nightly:

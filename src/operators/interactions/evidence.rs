@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::fact::Fact;
 use super::{Interactions, fold, head};
 use crate::stream::{Context, Trail};
 
@@ -10,7 +11,7 @@ pub(super) type Record = (i64, Arc<str>);
 
 /// The first and the last of the records, which are those that are kept and those whose events are not kept any more.
 pub(super) fn records(context: &Context<'_, Interactions>, name: i64) -> Vec<Record> {
-    let of = |fact: &super::fact::Fact| (fact.offset, Arc::clone(&fact.name));
+    let of = |fact: &Fact| (fact.offset, Arc::clone(&fact.name));
     let mut records: Vec<Record> = fold::facts(context, name).take(Trail::FIRST).map(of).collect();
     let last = fold::facts(context, name).rev().take(Trail::LAST);
     let known = records.last().map_or(i64::MIN, |(offset, _)| *offset);
