@@ -157,8 +157,8 @@ async fn play(
 async fn caught_up(log: &Log) -> Result<(), Failure> {
     let log = log.clone();
     tokio::task::spawn_blocking(move || {
-        for family in ["civic", "interactions"] {
-            lag::wait_until_read(&log, &worker::group(family), family)?;
+        for family in &settings::FAMILIES {
+            lag::wait_until_read(&log, &worker::group(family.name), family.name)?;
         }
         for topic in topics::all().iter().filter(|topic| topic.table.is_some()) {
             lag::wait_until_read(&log, sink::GROUP, &topic.name)?;
