@@ -12,11 +12,13 @@ use serde_json::json;
 use tidewatch::codec;
 use tidewatch::config::Config;
 use tidewatch::demo::boston;
-use tidewatch::event::civic::{Body, CivicEvent, issue_id};
-use tidewatch::event::id;
-use tidewatch::hindsight::backtest::{self, Progress, Question};
+use tidewatch::engine::id;
+use tidewatch::families::civic::event::{Body, CivicEvent, issue_id};
 use tidewatch::log::{Log, topics};
-use tidewatch::settings::{self, FamilyKind};
+use tidewatch::settings;
+use tidewatch::settings::SettingsKind;
+use tidewatch::tools::backtest;
+use tidewatch::tools::backtest::{Progress, Question};
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
 
@@ -104,7 +106,7 @@ fn work(log: &Log, due: &str) -> Result<(), Failure> {
     let began = Instant::now();
     let document = json!({"allowance": "0s", "default_due": due});
     let question = Question {
-        family: FamilyKind::named("civic").ok_or("there is no family civic")?,
+        family: families::settings("civic").ok_or("there is no family civic")?,
         tenant: None,
         document: document.as_object().cloned(),
         from: None,

@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 use tidewatch::codec::CodecError;
-use tidewatch::event::derived::{DeadLetter, LateEvent, RowMeta};
-use tidewatch::event::{Event, Identity, Millis};
-use tidewatch::stream::{Aggregate, Emission, FixedWindows, Window, WindowKind, Windowed};
-use tidewatch::worker::OutputRow;
+use tidewatch::engine::rows::{DeadLetter, LateEvent, RowMeta};
+use tidewatch::engine::{Aggregate, Emission, FixedWindows, Window, WindowKind, Windowed};
+use tidewatch::engine::{Event, Identity, Millis};
+use tidewatch::runtime::OutputRow;
 
 /// The tenant of all bids.
 pub const TENANT: &str = "bids";

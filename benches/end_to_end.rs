@@ -22,10 +22,11 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidewatch::config::Config;
+use tidewatch::engine::FamilySettings;
 use tidewatch::http::Health;
 use tidewatch::log::Log;
-use tidewatch::stream::FamilySettings;
-use tidewatch::worker::{self, Family};
+use tidewatch::runtime;
+use tidewatch::runtime::Family;
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
 use tokio_util::sync::CancellationToken;
@@ -67,7 +68,7 @@ fn restore(config: &Config) -> Result<(), Failure> {
     let (log, shutdown, health) = (Log::new(&config.kafka), CancellationToken::new(), Health::default());
     let (readiness, stop, process) = (health.part("process"), shutdown.clone(), config.process.clone());
     let began = Instant::now();
-    let worker = std::thread::spawn(move || worker::run(&family(), &log, &process, 0, &readiness, &stop));
+    let worker = std::thread::spawn(move || runtime::run(&family(), &log, &process, 0, &readiness, &stop));
     while !health.is_ready() {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -76,7 +77,7 @@ fn restore(config: &Config) -> Result<(), Failure> {
     worker.join().map_err(|_| "the worker panicked".into())
 }
 
-fn family() -> Family<tidewatch::stream::Windowed<bids::BidTotals>> {
+fn family() -> Family<tidewatch::engine::Windowed<bids::BidTotals>> {
     Family {
         topic: "bids",
         settings: |_, version| Ok(FamilySettings { version, ..FamilySettings::default() }),
@@ -182,7 +183,7 @@ fn fill(log: &Log, bids: impl Iterator<Item = Bid>) -> Result<(), Failure> {
 /// A worker of its own process: works until all of the log is committed, and prints its CPU and wall seconds.
 fn work(who: &str, config: &Config, records: u64) -> Result<(), Failure> {
     let (log, shutdown, began) = (Log::new(&config.kafka), CancellationToken::new(), Instant::now());
-    let group = worker::group("bids");
+    let group = runtime::group("bids");
     let watch = {
         let (log, shutdown, group) = (log.clone(), shutdown.clone(), group.clone());
         std::thread::spawn(move || {
@@ -193,7 +194,7 @@ fn work(who: &str, config: &Config, records: u64) -> Result<(), Failure> {
     };
     if who == "engine" {
         let readiness = Health::default().part("process");
-        worker::run(&family(), &log, &config.process, 0, &readiness, &shutdown);
+        runtime::run(&family(), &log, &config.process, 0, &readiness, &shutdown);
     } else {
         by_hand::run(&log, &group, config.process.commit_interval, &shutdown)?;
     }

@@ -12,9 +12,9 @@ use bids::Bid;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tidewatch::codec;
 use tidewatch::demo::boston;
-use tidewatch::event::civic::CivicEvent;
-use tidewatch::operators::sla::Sla;
-use tidewatch::stream::{FamilySettings, Payload, Record, Task, TestDriver};
+use tidewatch::engine::{FamilySettings, Payload, Record, Task, TestDriver};
+use tidewatch::families::civic::event::CivicEvent;
+use tidewatch::families::civic::sla::Sla;
 
 const DAY: i64 = 86_400_000;
 

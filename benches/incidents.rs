@@ -15,13 +15,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidewatch::codec;
 use tidewatch::config::Config;
-use tidewatch::event::derived::Incident;
-use tidewatch::event::id;
-use tidewatch::event::interactions::{Body, Interaction, Pointer, PointerKind, Target};
-use tidewatch::generate::Plan;
+use tidewatch::engine::id;
+use tidewatch::families::incident::Incident;
+use tidewatch::families::interactions::event::{Body, Interaction, Pointer, PointerKind, Target};
+use tidewatch::families::interactions::generate::Plan;
 use tidewatch::http::Health;
 use tidewatch::log::{Log, lag, topics};
-use tidewatch::{settings, worker};
+use tidewatch::{runtime, settings};
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
 use tokio_util::sync::CancellationToken;
@@ -131,13 +131,13 @@ fn work(config: &Config, is_to_end: bool) -> Result<(), Failure> {
     let watch = is_to_end.then(|| {
         let (log, shutdown) = (log.clone(), shutdown.clone());
         std::thread::spawn(move || {
-            let read = lag::wait_until_read(&log, &worker::group(TOPIC), TOPIC);
+            let read = lag::wait_until_read(&log, &runtime::group(TOPIC), TOPIC);
             shutdown.cancel();
             read.map_err(|error| error.to_string())
         })
     });
     let readiness = Health::default().part("process");
-    worker::run(&worker::interactions(), &log, &config.process, 0, &readiness, &shutdown);
+    runtime::run(&interactions::frustration_job(), &log, &config.process, 0, &readiness, &shutdown);
     if let Some(watch) = watch {
         watch.join().map_err(|_| "the watch panicked")??;
     }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sessions::Appended;
 use tidewatch::codec;
-use tidewatch::event::interactions::Interaction;
-use tidewatch::generate::Plan;
-use tidewatch::operators::interactions::Interactions;
-use tidewatch::stream::{FamilySettings, Payload, Record, Task};
+use tidewatch::engine::{FamilySettings, Payload, Record, Task};
+use tidewatch::families::interactions::event::Interaction;
+use tidewatch::families::interactions::frustration::Interactions;
+use tidewatch::families::interactions::generate::Plan;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,11 +1,11 @@
 //! Generated sessions as they lie in the log: what the benchmarks of the family interactions fold.
 
 use serde_json::value::RawValue;
-use tidewatch::event::interactions::Interaction;
-use tidewatch::generate::{Generator, Plan};
+use tidewatch::families::interactions::event::Interaction;
+use tidewatch::families::interactions::generate::{Generator, Plan};
+use tidewatch::families::interactions::ingest;
 use tidewatch::ingest::body::Shared;
-use tidewatch::ingest::gate::{Arrival, Item};
-use tidewatch::ingest::interactions;
+use tidewatch::ingest::handler::{Arrival, Item};
 
 /// An event, and when it was appended.
 pub type Appended = (i64, Interaction);

@@ -5,7 +5,7 @@
 mod bids;
 
 use bids::{Bid, BidRow};
-use tidewatch::stream::{FamilySettings, TestDriver};
+use tidewatch::engine::{FamilySettings, TestDriver};
 
 fn main() {
     let mut driver = TestDriver::new(bids::operator, FamilySettings::default());

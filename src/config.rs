@@ -121,6 +121,13 @@ pub struct IngestConfig {
     pub route_ids: Option<Regex>,
 }
 
+impl Default for IngestConfig {
+    fn default() -> Self {
+        let delivery_timeout = Duration::from_secs(10);
+        Self { delivery_timeout, salt: None, query_allow: query_allow(), route_ids: None }
+    }
+}
+
 /// The default of [`IngestConfig::query_allow`].
 pub const QUERY_ALLOW: &str =
     "page,tab,sort,order,view,lang,locale,utm_source,utm_medium,utm_campaign,utm_content,utm_term";

@@ -2,29 +2,25 @@
 //!
 //! # The path of an event
 //!
-//! 1. A client posts it. [`ingest`] checks it against the family's form, gives it the tenant of the API key
-//!    ([`http`]), writes it as an [`event`] in the Confluent wire format ([`codec`]) and answers once Kafka holds
+//! 1. A client posts it. [`ingest`] checks it against the family's form ([`families`]), gives it the tenant of the API key
+//!    ([`http`]), writes it as an event in the Confluent wire format ([`codec`]) and answers once Kafka holds
 //!    it on the family topic ([`mod@log`]): the log is the truth (I1).
-//! 2. A [`worker`] owns partitions of that topic. It feeds each record to the partition's [`stream::Task`], which
-//!    keeps time by the log alone (I3) and calls the family's operator ([`operators`]): the record is
+//! 2. A job's worker ([`runtime`]) owns partitions of that topic. It feeds each record to the partition's [`engine::Task`],
+//!    which keeps time by the log alone (I3) and calls the job's operator: the record is
 //!    folded into the key's state, timers fire, rows are emitted. Rows and offsets are committed together (I5).
 //! 3. The [`sink`] reads the derived topics and writes their rows to ClickHouse, as often as it must: a row is
 //!    named by its id and ordered by its version, so repeats change nothing (I6).
-//! 4. [`serve`] answers questions from there, and from what it sees on the derived topics itself: it tells live what is found,
+//! 4. [`read`] answers questions from there, and from what it sees on the derived topics itself: it tells live what is found,
 //!    says up to where in the log an answer holds, and never goes back behind what it has shown.
 //!
 //! A record that can't be read or folded goes to the topic `dead-letters` with where it lies and why, and the
-//! partition goes on: nothing vanishes (I7), and it can be sent again ([`letters`]). When time has to pass in silence, the
-//! worker appends a mark to the log (I4), so that a replay sees what was seen. What can be set of the operators
+//! partition goes on: nothing vanishes (I7), and it can be sent again ([`tools::dead_letters`]). When time has to pass in
+//! silence, the worker appends a mark to the log (I4), so that a replay sees what was seen. What can be set of the operators
 //! ([`settings`]) is a log too, whose versions come into force by such marks.
 //!
-//! What came of it can be asked afterwards ([`hindsight`]), for rows name the records behind them (I8).
-//!
-//! Because tables only project the log, one can be made anew from it beside the live one, compared and put in its place
-//! ([`rebuild`]).
-//!
-//! [`trial`] takes the same path without any server: a file in, rows out, on one machine and in memory. [`generate`] makes up
-//! what to try it with.
+//! What came of it can be asked afterwards ([`tools`]), for rows name the records behind them (I8): what other settings would
+//! have found, why a row is what it is. And because tables only project the log, one can be made anew from it beside the live
+//! one, compared and put in its place.
 //!
 //! # Invariants
 //!
@@ -47,8 +43,8 @@
 //! merge, the one that arrived first survives. Its version is made of the topic's generation, the input's offset, and
 //! the count of its emissions there. A public id ends in the hash that routes it to its partition.
 //!
-//! Dependencies point one way: [`event`] ← [`stream`] ← [`operators`] ← [`worker`] ← the [`role`]s. `stream` and
-//! `operators` know no Kafka, no tokio and no clock.
+//! Dependencies point one way: [`engine`] ← the operators of [`families`] ← [`runtime`] ← the [`role`]s. `engine` and the
+//! operators know no Kafka, no tokio and no clock.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -57,21 +53,16 @@ pub mod codec;
 pub mod config;
 #[cfg(feature = "local")]
 pub mod demo;
-pub mod event;
-pub mod generate;
-pub mod hindsight;
+pub mod engine;
+pub mod families;
 pub mod http;
 pub mod ingest;
-pub mod letters;
 pub mod log;
-pub mod operators;
-pub mod rebuild;
+pub mod read;
 pub mod role;
-pub mod serve;
+pub mod runtime;
 pub mod settings;
 pub mod sink;
 pub mod store;
-pub mod stream;
 pub mod telemetry;
-pub mod trial;
-pub mod worker;
+pub mod tools;

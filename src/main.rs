@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tidewatch::config::Config;
-use tidewatch::hindsight::{backtest, explain};
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
-use tidewatch::{generate, letters, rebuild, settings, sink, telemetry};
+use tidewatch::tools::{backtest, dead_letters, dry_run, explain, generate, rebuild, settings};
+use tidewatch::{families, sink, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -41,21 +41,21 @@ enum Command {
     /// Creates the topics and the tables, or brings them up to date.
     Migrate(Migration),
     /// What is set of a family's operators: get, set, diff.
-    Settings(Tool<settings::tool::Options>),
+    Settings(Tool<settings::Options>),
     /// Folds the past under other settings, beside the running system, and prints what they would change.
     Backtest(Tool<backtest::tool::Options>),
     /// Records that could not be folded: lists them, shows one, sends them again.
-    DeadLetters(Tool<letters::Options>),
+    DeadLetters(Tool<dead_letters::Options>),
     /// Records that came too late: lists them, shows one, sends them again.
-    LateEvents(Tool<letters::Options>),
+    LateEvents(Tool<dead_letters::Options>),
     /// Says why a row is what it is: its versions, the settings in force, and the records behind it, read from the log.
     Explain(Tool<explain::tool::Options>),
     /// Makes a table anew from the log beside the live one, compares them row by row, and swaps them if asked to.
     Rebuild(Tool<rebuild::tool::Options>),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
-    Try(tidewatch::trial::Options),
+    Try(dry_run::Options),
     /// Makes up events of a family to try and measure it with, and says how well they were understood.
-    Generate(generate::tool::Options),
+    Generate(generate::Options),
     /// Plays a real month through the whole path, on a stack of its own.
     #[cfg(feature = "local")]
     Demo(tidewatch::demo::Options),
@@ -134,21 +134,19 @@ fn main() -> ExitCode {
         Command::Local(command) => tidewatch_local::run(command).map_err(Failure::from),
         #[cfg(feature = "local")]
         Command::Demo(options) => tidewatch::demo::run(&options),
-        Command::Settings(tool) => tool.run(settings::tool::run).map(|()| ExitCode::SUCCESS),
+        Command::Settings(tool) => tool.run(settings::run).map(|()| ExitCode::SUCCESS),
         Command::Backtest(tool) => tool
             .run(backtest::tool::run)
             .map(|is_the_same| if is_the_same { ExitCode::SUCCESS } else { ExitCode::from(2) }),
-        Command::DeadLetters(tool) => letters(&tool, letters::Kind::DeadLetters),
-        Command::LateEvents(tool) => letters(&tool, letters::Kind::LateEvents),
+        Command::DeadLetters(tool) => dead_letters(&tool, dead_letters::Kind::DeadLetters),
+        Command::LateEvents(tool) => dead_letters(&tool, dead_letters::Kind::LateEvents),
         Command::Explain(tool) => tool
             .process
             .load()
             .and_then(|config| in_runtime(async { Ok(explain::tool::run(&tool.options, &config).await?) })),
         Command::Rebuild(tool) => rebuild(&tool),
-        Command::Try(options) => Ok(tidewatch::trial::run(&options)),
-        Command::Generate(options) => {
-            generate::tool::run(&options).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
-        }
+        Command::Try(options) => Ok(dry_run::run(&options)),
+        Command::Generate(options) => generate::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Migrate(migration) => in_runtime(migrate(migration)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
         Command::Process(settings) => in_runtime(roles(settings.into_settings(), &[Role::Process])),
@@ -162,8 +160,8 @@ fn main() -> ExitCode {
     })
 }
 
-fn letters(tool: &Tool<letters::Options>, kind: letters::Kind) -> Result<ExitCode, Failure> {
-    tool.run(|options, log| letters::run(kind, options, log)).map(|()| ExitCode::SUCCESS)
+fn dead_letters(tool: &Tool<dead_letters::Options>, kind: dead_letters::Kind) -> Result<ExitCode, Failure> {
+    tool.run(|options, log| dead_letters::run(kind, options, log)).map(|()| ExitCode::SUCCESS)
 }
 
 fn rebuild(tool: &Tool<rebuild::tool::Options>) -> Result<ExitCode, Failure> {
@@ -204,7 +202,7 @@ async fn migrate(migration: Migration) -> Result<(), Failure> {
     }
     let log = Log::new(&config.kafka);
     topics::create(&log).await?;
-    tokio::task::block_in_place(|| settings::create(&log))?;
+    tokio::task::block_in_place(|| tidewatch::settings::create(&log, &families::SETTINGS))?;
     for applied in sink::migrate(&config.clickhouse).await? {
         tracing::info!(?applied, "migrated");
     }

@@ -12,15 +12,19 @@ use futures::{FutureExt, StreamExt};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
+use crate::engine::Operator;
+use crate::engine::rows::OperatorRow;
+use crate::families::{self, Family, JobVisitor, Visitor};
 use crate::http::{Health, Server, ServerError, frame, openapi};
 use crate::ingest::{Ingest, IngestError};
 use crate::log::Log;
-use crate::serve::Serve;
+use crate::read::{self, Serve};
+use crate::runtime::{self, Job};
 use crate::sink::{self, SinkError};
-use crate::stream::Operator;
-use crate::worker::{self, Family, OutputRow};
+use crate::tools;
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,28 +89,32 @@ pub async fn start(
     let health = Health::default();
     let mut router = openapi::router();
     let mut way_in = None;
-    let parts = FuturesUnordered::new();
+    let mut parts = FuturesUnordered::new();
     for role in roles {
         match role {
             Role::Ingest => {
-                let started = Ingest::start(config, &log, health.part("ingest"));
+                let started = Ingest::start(config, &log, families::NAMES, health.part("ingest"));
                 // The parts that run already must end, or the process would not.
                 let ingest = started.inspect_err(|_| shutdown.cancel())?;
-                router = router.merge(ingest.router());
-                let intake = ingest.intake(&log, &config.process).inspect_err(|_| shutdown.cancel())?;
-                let (readiness, shutdown) = (health.part("intake"), shutdown.clone());
-                let copying = tokio::task::spawn_blocking(move || {
-                    intake.run(&readiness, &shutdown);
-                    Ok(())
-                });
-                parts.push(part("intake", copying));
+                let start = || StartIngest {
+                    config,
+                    log: &log,
+                    health: &health,
+                    ingest: &ingest,
+                    shutdown: &shutdown,
+                };
+                for started in families::each(start) {
+                    let (routes, copying) = started.inspect_err(|_| shutdown.cancel())?;
+                    router = router.merge(routes);
+                    parts.push(copying);
+                }
                 way_in = Some(ingest);
             }
             Role::Process => {
                 for thread in 0..config.process.threads {
-                    let work = Work { config, log: &log, health: &health, thread, shutdown: &shutdown };
-                    parts.push(work.on(worker::civic()));
-                    parts.push(work.on(worker::interactions()));
+                    let start =
+                        || StartJobs { config, log: &log, health: &health, thread, shutdown: &shutdown };
+                    parts.extend(families::each(start).into_iter().flatten());
                 }
             }
             Role::Sink => {
@@ -118,7 +126,9 @@ pub async fn start(
             }
             Role::Serve => {
                 let serve = Serve::new(config, &log, shutdown.clone());
-                router = router.merge(serve.router());
+                let queries = families::each(|| Queries).into_iter().reduce(OpenApiRouter::merge);
+                router = router.merge(serve.router(queries.unwrap_or_default()));
+                router = router.merge(tools::routes(config, &log));
                 let tail = serve.follow(health.part("tail"));
                 let tables = serve.watch_tables(health.part("tables"));
                 parts.push(part("tail", tokio::task::spawn_blocking(tail).map(|ended| ended.map(Ok))));
@@ -142,8 +152,42 @@ pub async fn start(
     Ok(Running { address, parts, shutdown })
 }
 
-/// A thread of the role process.
-struct Work<'a> {
+/// What takes in the events of a family: its routes, and what copies its intake topic.
+struct StartIngest<'a> {
+    config: &'a Config,
+    log: &'a Log,
+    health: &'a Health,
+    ingest: &'a Ingest,
+    shutdown: &'a CancellationToken,
+}
+
+impl Visitor for StartIngest<'_> {
+    type Output = Result<(OpenApiRouter, Part), IngestError>;
+
+    fn family<F: Family>(self) -> Self::Output {
+        let (handler, intake) = self.ingest.family::<F>(self.log, &self.config.process)?;
+        let (readiness, shutdown) = (self.health.part(&format!("intake-{}", F::NAME)), self.shutdown.clone());
+        let copying = tokio::task::spawn_blocking(move || {
+            intake.run(&readiness, &shutdown);
+            Ok(())
+        });
+        Ok((F::routes().with_state(handler), part("intake", copying)))
+    }
+}
+
+/// The answers of a family that are more than rows.
+struct Queries;
+
+impl Visitor for Queries {
+    type Output = OpenApiRouter<read::Shared>;
+
+    fn family<F: Family>(self) -> Self::Output {
+        F::queries()
+    }
+}
+
+/// The workers of a family's jobs, each on a thread of its own.
+struct StartJobs<'a> {
     config: &'a Config,
     log: &'a Log,
     health: &'a Health,
@@ -151,21 +195,36 @@ struct Work<'a> {
     shutdown: &'a CancellationToken,
 }
 
-impl Work<'_> {
-    /// Folds a family on a thread of its own.
-    fn on<O>(&self, family: Family<O>) -> Part
+impl Visitor for StartJobs<'_> {
+    type Output = Vec<Part>;
+
+    fn family<F: Family>(self) -> Vec<Part> {
+        let mut workers = Workers { start: self, parts: Vec::new() };
+        F::jobs(&mut workers);
+        workers.parts
+    }
+}
+
+struct Workers<'a> {
+    start: StartJobs<'a>,
+    parts: Vec<Part>,
+}
+
+impl<F: Family> JobVisitor<F> for Workers<'_> {
+    fn job<O>(&mut self, job: Job<O>)
     where
-        O: Operator<Row: OutputRow, Settings: Send + Sync> + Send + Sync,
+        O: Operator<Event = F::Event, Row: OperatorRow, Settings: Send + Sync> + Send + Sync,
     {
-        let (process, log, thread) = (self.config.process.clone(), self.log.clone(), self.thread);
+        let StartJobs { config, log, health, thread, shutdown } = &self.start;
+        let (process, log, thread, shutdown) =
+            (config.process.clone(), (*log).clone(), *thread, (*shutdown).clone());
         let suffix = if thread == 0 { String::new() } else { format!("-{thread}") };
-        let readiness = self.health.part(&format!("process-{}{suffix}", family.topic));
-        let shutdown = self.shutdown.clone();
+        let readiness = health.part(&format!("process-{}{suffix}", job.name()));
         let worker = tokio::task::spawn_blocking(move || {
-            worker::run(&family, &log, &process, thread, &readiness, &shutdown);
+            runtime::run(&job, &log, &process, thread, &readiness, &shutdown);
             Ok(())
         });
-        part("process", worker)
+        self.parts.push(part("process", worker));
     }
 }
 

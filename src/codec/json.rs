@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::ser::{Error, SerializeMap};
 use serde::{Serialize, Serializer};
 
-use crate::event::Millis;
+use crate::engine::Millis;
 
 /// A row of a topic: `{"topic": …}` and its fields, in the order of its schema.
 pub(crate) struct Row<'a> {

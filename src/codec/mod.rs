@@ -157,6 +157,15 @@ pub fn newest(subject: &str) -> Option<&'static PinnedSchema> {
     REGISTRY.values().rev().find(|schema| schema.subject == subject)
 }
 
+/// Appends a value of `subject`, framed, by the newest of its schemas.
+pub fn encode_newest<T: Serialize>(
+    subject: &'static str,
+    value: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    newest(subject).ok_or(CodecError::NoSchema { subject })?.encode_into(value, bytes)
+}
+
 /// Reads a value of `subject`, written with any of its schemas. Fields that the writer did not know
 /// take their default from `T`.
 pub fn decode<T: DeserializeOwned>(subject: &'static str, bytes: Option<&[u8]>) -> Result<T, CodecError> {
@@ -213,7 +222,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted};
+    use crate::families::civic::event::{Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted};
 
     fn events() -> Vec<CivicEvent> {
         let event = |body| CivicEvent { tenant: "t".into(), event_id: "1".into(), occurred_at: 7, body };

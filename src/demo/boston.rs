@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::event::Millis;
-use crate::event::civic::{
+use crate::engine::Millis;
+use crate::families::civic::event::{
     Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, UNKNOWN_AREA, issue_id,
 };
 
@@ -214,9 +214,9 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::event::derived::Row;
-    use crate::operators::sla::Sla;
-    use crate::stream::{FamilySettings, Outcome, TestDriver};
+    use crate::engine::{FamilySettings, Outcome, TestDriver};
+    use crate::families::civic::sla::Sla;
+    use crate::families::interactions::frustration::rows::Row;
 
     const DAY: Millis = 86_400_000;
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::listener::Told;
 use super::{Failure, KEY, TENANT, boston, say};
 use crate::config::Config;
-use crate::rebuild;
+use crate::tools::rebuild;
 
 /// How long the live stream may be behind the tables.
 const PATIENCE: Duration = Duration::from_secs(10);

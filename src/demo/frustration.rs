@@ -8,8 +8,8 @@ use super::visitors::Sent;
 use super::{Failure, TENANT, findings, say};
 use crate::codec::json;
 use crate::config::Config;
-use crate::event::Millis;
-use crate::generate::evaluate::{Found, Report, evaluate};
+use crate::engine::Millis;
+use crate::families::interactions::generate::evaluate::{Found, Report, evaluate};
 
 /// How long after a session's last event something may still be found without any more events: in silence its watermark has to pass
 /// the 7 s that a dead click waits for an answer, and before that the allowance of 10 s where an event is missing or came

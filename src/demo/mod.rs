@@ -23,10 +23,12 @@ use tidewatch_local::{Stack, StackOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ApiKeyConfig, Config, Scope, Secret};
+use crate::families;
 use crate::log::{Log, lag, topics};
-use crate::role::{self, Role};
-use crate::settings::{self, FamilyKind};
-use crate::{sink, telemetry, worker};
+use crate::role;
+use crate::role::Role;
+use crate::settings;
+use crate::{runtime, sink, telemetry};
 
 /// The tenant whose month is played, and its key.
 pub const TENANT: &str = "boston";
@@ -89,10 +91,10 @@ fn listen(port: u16) -> std::io::Result<SocketAddr> {
 
 /// Puts the settings on record; the city's requests are sent in order: no allowance for disorder (I3).
 fn declare_order(log: &Log) -> Result<(), Failure> {
-    let family = FamilyKind::named("civic").ok_or("there is no family civic")?;
+    let family = families::settings("civic").ok_or("there is no family civic")?;
     let document = serde_json::from_value(serde_json::json!({"allowance": "0s"}))?;
     tokio::task::block_in_place(|| {
-        settings::create(log)?;
+        settings::create(log, &families::SETTINGS)?;
         settings::append(log, family, Some(TENANT), None, &document)
     })?;
     Ok(())
@@ -157,8 +159,8 @@ async fn play(
 async fn caught_up(log: &Log) -> Result<(), Failure> {
     let log = log.clone();
     tokio::task::spawn_blocking(move || {
-        for family in &settings::FAMILIES {
-            lag::wait_until_read(&log, &worker::group(family.name), family.name)?;
+        for job in families::jobs() {
+            lag::wait_until_read(&log, &runtime::group(job.name), job.input)?;
         }
         for topic in topics::all().iter().filter(|topic| topic.table.is_some()) {
             lag::wait_until_read(&log, sink::GROUP, &topic.name)?;

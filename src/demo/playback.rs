@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::boston::{self, Step};
 use super::sender::Sender;
 use super::{Failure, KEY, findings, say};
-use crate::event::Millis;
+use crate::engine::Millis;
 
 const DAY: Millis = 86_400_000;
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::boston::{Request, Step};
-use crate::event::Millis;
+use crate::engine::Millis;
 
 /// Events a batch: the API takes 1,000.
 const BATCH: usize = 500;

@@ -7,10 +7,10 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::{Failure, KEY, say};
-use crate::event::Millis;
-use crate::generate::event::Body;
-use crate::generate::send::Sender;
-use crate::generate::{Generator, Label, Plan, Rule, Sign};
+use crate::engine::Millis;
+use crate::families::interactions::generate::event::Body;
+use crate::families::interactions::generate::send::Sender;
+use crate::families::interactions::generate::{Generator, Label, Plan, Rule, Sign};
 
 /// How many there are, and which.
 #[derive(Debug, Clone, Copy, Args)]

@@ -9,7 +9,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tokio::sync::Notify;
 
 use super::IngestError;
-use crate::event::id;
+use crate::engine::id;
 use crate::http::Readiness;
 use crate::log::Log;
 
@@ -29,6 +29,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 const QUEUE_KIB: &str = "65536";
 
 /// A record for a family's topic.
+#[derive(Debug)]
 pub struct Record {
     /// Its key.
     pub key: String,

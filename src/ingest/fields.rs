@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 
 use super::body::at;
-use super::gate::Arrival;
-use crate::event::Millis;
+use super::item::Arrival;
+use crate::engine::Millis;
 use crate::http::ApiError;
 
 /// How far an event may be ahead of its arrival.
@@ -13,6 +13,8 @@ pub const AHEAD: Millis = 5 * 60 * 1000;
 
 /// 1900-01-01 and 2300-01-01: what the stores behind the log can hold.
 pub const TIMES: std::ops::Range<Millis> = -2_208_988_800_000..10_413_792_000_000;
+
+const FAR: &str = "expected a time from 1900 to 2299";
 
 /// The producer's event id, or a new one. An event without an id of its producer's can't be
 /// recognised when it is sent again.
@@ -90,6 +92,14 @@ impl NotATime {
     }
 }
 
+/// Whether the stores behind the log can hold a time.
+pub fn check_time(time: Millis, field: &str) -> Result<(), ApiError> {
+    match TIMES.contains(&time) {
+        true => Ok(()),
+        false => Err(ApiError::invalid(field, FAR)),
+    }
+}
+
 /// As [`time`](fn@time), of a text that must not be repeated.
 pub fn parse_time(text: &str) -> Result<Millis, NotATime> {
     // RFC 3339 has hours 00 to 23 in an offset too; the parser takes more.
@@ -105,7 +115,7 @@ pub fn parse_time(text: &str) -> Result<Millis, NotATime> {
     })?;
     let millis = time.as_millisecond();
     if !TIMES.contains(&millis) {
-        return Err(NotATime::Far("expected a time from 1900 to 2299"));
+        return Err(NotATime::Far(FAR));
     }
     Ok(millis)
 }

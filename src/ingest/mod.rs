@@ -1,30 +1,29 @@
 //! Events in, over HTTP and through Kafka: read, validate, clean, put on the log, and only then answer.
 //!
-//! `body` reads requests, `fields` checks values, `sanitise` cleans texts, `civic` and `interactions` turn their families' JSON
-//! into events, `gate` takes items one by one or in batches and answers, `delivery` hands records to Kafka, `intake` copies what
-//! Kafka clients have written. A further family is one more file beside `civic`.
+//! A family says what comes in of it (`source`). `body` reads requests, `fields` checks values, `sanitise` cleans texts,
+//! `handler` takes items one by one or in batches and answers, `delivery` hands records to Kafka, `intake` copies what Kafka
+//! clients have written.
 
 pub mod body;
-pub(crate) mod civic;
 mod delivery;
 pub(crate) mod fields;
-pub mod gate;
+pub mod handler;
 pub mod intake;
-pub mod interactions;
-mod sanitise;
+pub mod item;
+pub(crate) mod sanitise;
+mod source;
 
 use std::sync::Arc;
 
 use rdkafka::error::KafkaError;
 use tokio_util::task::AbortOnDropHandle;
-use utoipa_axum::router::OpenApiRouter;
 
 use self::delivery::{Delivery, Destination};
-use self::gate::Gate;
+use self::handler::Handler;
 use self::intake::Intake;
-use self::interactions::Door;
-use self::interactions::privacy::Privacy;
-use crate::config::{Config, ProcessConfig};
+pub use self::source::Source;
+use crate::codec;
+use crate::config::{Config, IngestConfig, ProcessConfig, Secret};
 use crate::http::{ApiKeys, Readiness};
 use crate::log::Log;
 
@@ -45,49 +44,49 @@ pub enum IngestError {
     Flush(#[source] KafkaError),
 }
 
-/// The role `ingest`.
+/// The role `ingest`, for any number of families.
 pub struct Ingest {
-    civic: Gate,
-    interactions: Door,
     delivery: Arc<Delivery>,
+    destinations: Vec<Arc<Destination>>,
     probe: AbortOnDropHandle<()>,
     keys: ApiKeys,
-    privacy: Arc<Privacy>,
+    config: IngestConfig,
+    salt: Secret,
 }
 
 impl Ingest {
-    /// Starts the role on the current tokio runtime. It returns at once; `readiness` is true while
+    /// Starts the role for these families on the current tokio runtime. It returns at once; `readiness` is true while
     /// Kafka answers and the topics are there, and requests before that are answered with 503.
-    pub fn start(config: &Config, log: &Log, readiness: Readiness) -> Result<Self, IngestError> {
-        let families = [civic::TOPIC, interactions::TOPIC];
-        let destinations = families.map(|family| Destination::new(log, family));
+    pub fn start(
+        config: &Config,
+        log: &Log,
+        families: &[&'static str],
+        readiness: Readiness,
+    ) -> Result<Self, IngestError> {
+        let destinations: Vec<_> = families.iter().map(|family| Destination::new(log, family)).collect();
         let timeout = config.ingest.delivery_timeout;
-        let delivery = Arc::new(Delivery::new(log, destinations.to_vec(), timeout, readiness)?);
+        let delivery = Arc::new(Delivery::new(log, destinations.clone(), timeout, readiness)?);
         let keys = ApiKeys::new(&config.api_keys);
-        let gate = |destination: Arc<Destination>| {
-            let family = destination.family();
-            let schema = crate::codec::newest(family).ok_or(IngestError::NoSchema(family))?;
-            Ok::<_, IngestError>(Gate::new(keys.clone(), delivery.clone(), destination, schema))
-        };
-        let [civic, interactions] = destinations.map(gate);
-        if config.ingest.salt.is_none() {
-            tracing::warn!("ingest.salt is not set: hashes of users hold for this process alone");
-        }
-        let privacy = Arc::new(interactions::rules(&config.ingest).map_err(IngestError::NoSalt)?);
-        let interactions = Door::new(interactions?, privacy.clone());
+        let config = config.ingest.clone();
+        let salt = config.salt.clone().map_or_else(new_salt, Ok).map_err(IngestError::NoSalt)?;
         let probe = AbortOnDropHandle::new(tokio::spawn(delivery.clone().probe()));
-        Ok(Self { civic: civic?, interactions, delivery, probe, keys, privacy })
+        Ok(Self { delivery, destinations, probe, keys, config, salt })
     }
 
-    /// Its routes: `POST /v1/reports`, `/v1/issues/{id}/status`, `/v1/civic` and `/v1/interactions`.
-    pub fn router(&self) -> OpenApiRouter {
-        let civic = civic::router().with_state(self.civic.clone());
-        civic.merge(interactions::router().with_state(self.interactions.clone()))
-    }
-
-    /// What copies the intake topic, by the same keys and rules.
-    pub fn intake(&self, log: &Log, process: &ProcessConfig) -> Result<Intake, IngestError> {
-        Intake::new(log, process, self.keys.clone(), self.privacy.clone())
+    /// What takes the requests of a family, of which the role was started, and what copies its intake topic, by the same keys
+    /// and rules.
+    pub fn family<S: Source>(
+        &self,
+        log: &Log,
+        process: &ProcessConfig,
+    ) -> Result<(Handler<S>, Intake<S>), IngestError> {
+        let schema = codec::newest(S::NAME).ok_or(IngestError::NoSchema(S::NAME))?;
+        let known = self.destinations.iter().find(|destination| destination.family() == S::NAME);
+        let destination = known.cloned().unwrap_or_else(|| Destination::new(log, S::NAME));
+        let rules = Arc::new(S::rules(&self.config, &self.salt));
+        let (keys, delivery) = (self.keys.clone(), Arc::clone(&self.delivery));
+        let handler = Handler::new(keys.clone(), delivery, destination, schema, Arc::clone(&rules));
+        Ok((handler, Intake::new(log, process, keys, rules, schema)))
     }
 
     /// Ends the role, once the server has ended: waits until Kafka has what it was handed.
@@ -97,5 +96,10 @@ impl Ingest {
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// A salt that nobody knows: hashes of users hold for as long as the process lives.
+fn new_salt() -> Result<Secret, getrandom::Error> {
+    tracing::warn!("ingest.salt is not set: hashes of users hold for this process alone");
+    let mut salt = [0; 32];
+    getrandom::fill(&mut salt)?;
+    Ok(Secret::from(salt.map(|byte| format!("{byte:02x}")).concat().as_str()))
+}

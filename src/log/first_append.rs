@@ -3,7 +3,7 @@
 
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 
-use crate::event::Millis;
+use crate::engine::Millis;
 
 /// The header of a copy: milliseconds since the Unix epoch, in decimal.
 pub const HEADER: &str = "tidewatch-append-time";

@@ -12,7 +12,7 @@ use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::Log;
 use super::lag::Quiet;
-use crate::event::Millis;
+use crate::engine::Millis;
 
 const REQUEST: Duration = Duration::from_secs(10);
 /// How long a broker may be silent.

@@ -37,6 +37,23 @@ pub struct Topic {
     pub config: BTreeMap<String, serde_json::Value>,
     /// The ClickHouse table that its rows land in, where there is one.
     pub table: Option<String>,
+    /// Under what backtests count its rows.
+    pub facets: Option<FacetDeclaration>,
+}
+
+/// Under what backtests count the rows of a topic. A path is the name of a field, or names with dots between.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FacetDeclaration {
+    /// A text, with the paths of fields in braces: what rows are counted together.
+    pub rule: String,
+    /// The path of what says how grave a row is.
+    pub severity: Option<String>,
+    /// The paths of what says where; the first that a row has counts.
+    #[serde(default)]
+    pub area: Vec<String>,
+    /// The path of what says whether a row has met what was promised.
+    pub met: Option<String>,
 }
 
 /// Why the topics could not be made.

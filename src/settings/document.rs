@@ -8,10 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::civic::CivicSettings;
-use super::interactions::InteractionsSettings;
-use crate::event::Millis;
-use crate::stream::TenantSettings;
+use super::span::Span;
+use crate::engine::{Millis, TenantSettings};
 
 /// A JSON object.
 pub type Json = serde_json::Map<String, Value>;
@@ -97,10 +95,19 @@ fn add_difference(path: &str, before: &Json, after: &Json, changed: &mut BTreeMa
     }
 }
 
-/// A family that has settings.
+/// Whether a duration is within bounds.
+pub fn within(path: &str, span: Span, least: Millis, most: Millis) -> Result<(), Problem> {
+    if (least..=most).contains(&span.0) {
+        return Ok(());
+    }
+    let reason = format!("{span} is out of bounds: expected {} to {}", Span(least), Span(most));
+    Err(Problem { path: path.to_owned(), reason })
+}
+
+/// The settings of a family, whatever their type.
 #[derive(Debug)]
-pub struct FamilyKind {
-    /// Its name.
+pub struct SettingsKind {
+    /// The family's name.
     pub name: &'static str,
     /// What holds where nothing is set.
     pub defaults: fn() -> Json,
@@ -110,8 +117,9 @@ pub struct FamilyKind {
     pub schema: fn() -> Value,
 }
 
-impl FamilyKind {
-    const fn of<D: Document>() -> Self {
+impl SettingsKind {
+    /// Those that `D` describes.
+    pub const fn of<D: Document>() -> Self {
         Self {
             name: D::FAMILY,
             defaults: || match serde_json::to_value(D::default()) {
@@ -123,22 +131,7 @@ impl FamilyKind {
             schema: || schemars::schema_for!(D).to_value(),
         }
     }
-
-    /// The family of that name.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        FAMILIES.iter().find(|family| family.name == name)
-    }
-
-    /// The same on the command line, where an error names those that there are.
-    pub fn parse(name: &str) -> Result<&'static Self, String> {
-        let names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
-        Self::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
-    }
 }
-
-/// Every family that has settings.
-pub static FAMILIES: [FamilyKind; 2] =
-    [FamilyKind::of::<CivicSettings>(), FamilyKind::of::<InteractionsSettings>()];
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{Document, FamilyKind, Json, Problem, merged};
-use crate::event::Millis;
-use crate::stream::FamilySettings;
+use super::document::{Document, Json, Problem, SettingsKind, merged};
+use crate::engine::FamilySettings;
+use crate::engine::Millis;
 
 /// A record of the topic `settings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,14 +67,14 @@ impl History {
     }
 
     /// What holds for a tenant under a version, with all that is inherited.
-    pub fn effective(&self, family: &FamilyKind, tenant: Option<&str>, version: i64) -> Json {
+    pub fn effective(&self, family: &SettingsKind, tenant: Option<&str>, version: i64) -> Json {
         let defaults = (family.defaults)();
         let set = self.layers(family.name, tenant, version);
         merged(&std::iter::once(&defaults).chain(set).collect::<Vec<_>>())
     }
 
     /// The same, were a document set for a tenant, or for all.
-    pub fn with(&self, family: &FamilyKind, tenant: Option<&str>, document: &Json) -> Self {
+    pub fn with(&self, family: &SettingsKind, tenant: Option<&str>, document: &Json) -> Self {
         let mut entries = self.entries.clone();
         entries.push(Entry {
             version: entries.last().map_or(0, |entry| entry.version) + 1,
@@ -87,7 +87,7 @@ impl History {
     }
 
     /// Whether a document could be set.
-    pub fn check(&self, family: &FamilyKind, tenant: Option<&str>, document: &Json) -> Result<(), Problem> {
+    pub fn check(&self, family: &SettingsKind, tenant: Option<&str>, document: &Json) -> Result<(), Problem> {
         let common = tenant.and_then(|_| self.entry(family.name, None, i64::MAX));
         let layers: Vec<&Json> = common.map(|entry| &entry.document).into_iter().chain([document]).collect();
         (family.check)(&layers)
@@ -131,9 +131,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::civic::CivicSettings;
-    use super::super::document::FAMILIES;
     use super::*;
+    use crate::families::civic::settings::CivicSettings;
 
     fn change(tenant: Option<&str>, base: Option<i64>, document: &serde_json::Value) -> SettingsChange {
         let tenant = tenant.map(str::to_owned);
@@ -151,7 +150,7 @@ mod tests {
         assert!(history.add(3, 0, change(None, None, &json!({"default_due": "2h", "grace": "1d"}))));
         assert!(history.add(5, 0, change(Some("a"), None, &json!({"grace": "2d"}))));
         let effective = |tenant, version| {
-            let json = history.effective(&FAMILIES[0], tenant, version);
+            let json = history.effective(&crate::families::SETTINGS[0], tenant, version);
             ["default_due", "grace"].map(|name| json[name].as_str().unwrap().to_owned()).join(" ")
         };
         assert_eq!(effective(Some("a"), 2), "3d 30d");
@@ -193,7 +192,8 @@ mod tests {
             (json!({"default_due": "1ms"}), "default_due"),
             (json!({"allowance": null}), "allowance"),
         ] {
-            let problem = history.check(&FAMILIES[0], Some("a"), &object(&document)).unwrap_err();
+            let problem =
+                history.check(&crate::families::SETTINGS[0], Some("a"), &object(&document)).unwrap_err();
             assert!(problem.to_string().contains(path), "{document}: {problem}");
         }
     }

@@ -4,22 +4,16 @@
 //! [`History`]; workers bring a version into force by marks. Two changes that are made at once are decided by the log: one
 //! that names the version it replaces is void for every reader if another one came before it.
 
-mod book;
-mod civic;
 mod document;
 mod file;
 mod history;
-mod interactions;
 mod reader;
-mod rules;
 mod span;
-pub mod tool;
+mod versions;
 
-pub use book::{Book, Read};
-pub use civic::CivicSettings;
-pub use document::{Changed, Document, FAMILIES, FamilyKind, Json, Problem, difference, merged};
+pub use document::{Changed, Document, Json, Problem, SettingsKind, difference, merged, within};
 pub use file::{FileError, document, from_file};
 pub use history::{Entry, History, SettingsChange};
-pub use interactions::InteractionsSettings;
 pub use reader::{Reader, SettingsError, append, create};
 pub use span::Span;
+pub use versions::{ReadSettings, SettingsVersions};

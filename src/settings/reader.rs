@@ -9,9 +9,10 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::Offset;
 
-use super::document::{FAMILIES, FamilyKind, Json, Problem};
+use super::document::{Json, Problem, SettingsKind};
 use super::history::{History, SettingsChange};
-use crate::codec::{self, CodecError};
+use crate::codec;
+use crate::codec::CodecError;
 use crate::log::Log;
 use crate::log::lag::Quiet;
 
@@ -201,10 +202,10 @@ impl Reader {
     }
 }
 
-/// Makes sure that the defaults are on record, before anything else (I4).
-pub fn create(log: &Log) -> Result<(), SettingsError> {
+/// Makes sure that the defaults of every family are on record, before anything else (I4).
+pub fn create(log: &Log, kinds: &[SettingsKind]) -> Result<(), SettingsError> {
     let mut reader = Reader::start(log)?;
-    for family in &FAMILIES {
+    for family in kinds {
         if reader.history.entry(family.name, None, i64::MAX).is_none() {
             match send(log, &mut reader, family, None, Some(0), &(family.defaults)()) {
                 // Who does so at the same time writes the same.
@@ -220,7 +221,7 @@ pub fn create(log: &Log) -> Result<(), SettingsError> {
 /// 0 for none.
 pub fn append(
     log: &Log,
-    family: &'static FamilyKind,
+    family: &SettingsKind,
     tenant: Option<&str>,
     base: Option<i64>,
     document: &Json,
@@ -237,7 +238,7 @@ pub fn append(
 fn send(
     log: &Log,
     reader: &mut Reader,
-    family: &FamilyKind,
+    family: &SettingsKind,
     tenant: Option<&str>,
     base: Option<i64>,
     document: &Json,

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::parse_duration;
-use crate::event::Millis;
+use crate::engine::Millis;
 
 /// A duration in whole ms, written like `100ms`, `10s`, `5min`, `72h` or `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,8 +23,9 @@ use super::record_part::{PartConverter, RecordPart};
 use super::row_binary::ValueError;
 use super::shape::Scoped;
 use super::types::{ColumnType, UnknownType};
+use crate::codec;
 use crate::codec::datum::Datum;
-use crate::codec::{self, CodecError, PinnedSchema};
+use crate::codec::{CodecError, PinnedSchema};
 
 const TRANSPARENT: &str = "meta";
 /// What the name of a union's field is followed by where the column holds which of the union's records it is.

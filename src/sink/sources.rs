@@ -8,13 +8,14 @@ use super::SinkError;
 use super::batch::{Letter, Outcome};
 use super::plan::{Plan, RowError, TableColumn};
 use super::writer::backoff;
-use crate::codec::{self, CodecError, PinnedSchema};
-use crate::event::derived::DeadLetter;
+use crate::codec;
+use crate::codec::{CodecError, PinnedSchema};
+use crate::engine::rows::DeadLetter;
 use crate::http::Readiness;
 use crate::log::topics::Topic;
 use crate::log::{Log, topics};
+use crate::runtime::is_mark;
 use crate::store;
-use crate::worker::is_mark;
 
 /// The topic of dead letters, and the subject of its values.
 pub const DEAD_LETTERS: &str = "dead-letters";
@@ -168,6 +169,7 @@ impl Source {
             append_time: message.timestamp().to_millis().unwrap_or_default(),
             tenant: None,
             event_id: None,
+            operator: String::new(),
             reason: reason.to_owned(),
             message: match (value, kept) {
                 (Some(value), None) => format!("{why} (its value of {} bytes is left out)", value.len()),

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tidewatch::event::Millis;
-use tidewatch::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, issue_id};
-use tidewatch::event::derived;
-use tidewatch::operators::sla::{Sla, SlaSettings};
-use tidewatch::stream::{FamilySettings, Operator, Payload, Record, Step, TenantSettings, TestDriver};
+use tidewatch::engine::Millis;
+use tidewatch::engine::rows;
+use tidewatch::engine::{FamilySettings, Operator, Payload, Record, Step, TenantSettings, TestDriver};
+use tidewatch::families::civic::event::{
+    Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, issue_id,
+};
+use tidewatch::families::civic::sla::{Sla, SlaSettings};
 use uuid::Uuid;
 
 use crate::kit::{Alarms, Plan, TestEvent, bytes};
-use crate::properties::{self, Naming, family, log, times};
+use crate::properties;
+use crate::properties::{Naming, family, log, times};
 
 /// A record of the log: its key, its append time, what it says.
 pub type Entry<O> = (String, Millis, Payload<O>);

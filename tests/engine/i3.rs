@@ -1,7 +1,7 @@
 //! Time is a key's own (I3): nothing that happens to other keys of a partition changes a key's rows.
 
-use tidewatch::event::Millis;
-use tidewatch::stream::{FamilySettings, TestDriver, Windowed};
+use tidewatch::engine::Millis;
+use tidewatch::engine::{FamilySettings, TestDriver, Windowed};
 
 use crate::kit::{Plan, Row, Tallies, TestEvent};
 use crate::model::{Act, Output, Who};

@@ -1,14 +1,15 @@
 //! What the tests share: an event, two small operators over it, and rows that can be compared.
 
 use serde::{Deserialize, Serialize};
-use tidewatch::event::derived::{DeadLetter, LateEvent, RowMeta};
-use tidewatch::event::{Event, Identity, Millis};
-use tidewatch::stream::{
+use tidewatch::engine::rows::{DeadLetter, LateEvent, RowMeta};
+use tidewatch::engine::{
     Aggregate, Context, Emission, FamilySettings, FixedWindows, Operator, Outcome, Rejection, SessionWindows,
     TestDriver, Trail, Window, WindowKind, Windowed,
 };
+use tidewatch::engine::{Event, Identity, Millis};
 
-use crate::model::{self, Act, Fate, Output, Who};
+use crate::model;
+use crate::model::{Act, Fate, Output, Who};
 
 /// An event with everything that the tests ask of one.
 #[derive(Debug, Clone)]

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidewatch::event::derived::{DeadLetter, LateEvent, RowMeta};
-use tidewatch::event::{Event, Identity, Millis};
-use tidewatch::stream::{
+use tidewatch::engine::rows::{DeadLetter, LateEvent, RowMeta};
+use tidewatch::engine::{
     Aggregate, Context, Emission, FamilySettings, FixedWindows, Operator, Rejection, TestDriver, Window,
     WindowKind, Windowed,
 };
+use tidewatch::engine::{Event, Identity, Millis};
 
 use crate::streaming::{json, json_lines, millis};
 

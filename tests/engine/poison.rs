@@ -3,9 +3,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tidewatch::event::Millis;
-use tidewatch::event::derived::DeadLetter;
-use tidewatch::stream::{FamilySettings, Outcome, TestDriver};
+use tidewatch::engine::Millis;
+use tidewatch::engine::rows::DeadLetter;
+use tidewatch::engine::{FamilySettings, Outcome, TestDriver};
 
 use crate::kit::{Alarms, Fault, Row, TestEvent, bytes};
 use crate::model::{Act, Who};

@@ -2,8 +2,8 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tidewatch::event::Millis;
-use tidewatch::stream::{FamilySettings, Operator, TenantSettings, TestDriver};
+use tidewatch::engine::Millis;
+use tidewatch::engine::{FamilySettings, Operator, TenantSettings, TestDriver};
 
 use crate::kit::{Alarms, Plan, Row, TestEvent, by_key};
 use crate::model::{Act, Fate, Input, Kind, Model, Settings, Who};

@@ -26,9 +26,9 @@ const ALLOWED: [&str; 35] = [
     "std::string",
     "std::sync::Arc",
     "std::vec",
-    "crate::event",
-    "crate::stream",
-    "crate::operators",
+    "crate::engine",
+    "crate::engine",
+    "crate::families",
     "super",
     "self",
     "compact_str",
@@ -139,16 +139,18 @@ fn i2_the_check_sees_what_it_is_for() {
         "use tokio::sync::mpsc;",
         "pub use rdkafka::Message;",
         "    let now = std::time::SystemTime::now();",
-        "use crate::worker::Family;",
+        "use crate::runtime::Family;",
         "    crate::log::produce(row);",
         "use std::sync::Mutex;",
         "    let id = Uuid::now_v7();",
     ] {
         assert!(!faults(line).is_empty(), "{line}");
     }
-    for line in
-        ["use std::sync::Arc;", "use super::time::KeyTime; // no tokio", "use crate::event::{Event, Millis};"]
-    {
+    for line in [
+        "use std::sync::Arc;",
+        "use super::time::KeyTime; // no tokio",
+        "use crate::engine::{Event, Millis};",
+    ] {
         assert!(faults(line).is_empty(), "{line}: {:?}", faults(line));
     }
 }

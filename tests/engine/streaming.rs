@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
-use tidewatch::event::Millis;
-use tidewatch::stream::{FamilySettings, TestDriver, Windowed};
+use tidewatch::engine::Millis;
+use tidewatch::engine::{FamilySettings, TestDriver, Windowed};
 
 use crate::kit::{Plan, Row, Tallies, TestEvent};
 use crate::model::{Act, Output, Who};

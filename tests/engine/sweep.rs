@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::to_string;
-use tidewatch::event::Millis;
-use tidewatch::stream::{
+use tidewatch::engine::Millis;
+use tidewatch::engine::{
     Context, FamilySettings, Operator, Payload, Rejection, TenantSettings, TestDriver, Trail,
 };
 
 use crate::determinism::{Entry, actions, compare};
 use crate::kit::{Row, TestEvent};
 use crate::model::{Act, Who};
-use crate::properties::{self, Naming, family, log, times};
+use crate::properties;
+use crate::properties::{Naming, family, log, times};
 
 /// Says each time that other settings are in force, and has a timer due at once by them: what is done twice shows, and what
 /// fires before all keys have followed.

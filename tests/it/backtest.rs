@@ -11,10 +11,14 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use tidewatch::codec;
 use tidewatch::demo::boston;
-use tidewatch::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged, issue_id};
-use tidewatch::event::derived::{Incident, Row, RowMeta, SlaMetric};
-use tidewatch::hindsight::backtest::{self, Findings, Progress, Question};
-use tidewatch::settings::FamilyKind;
+use tidewatch::engine::rows::RowMeta;
+use tidewatch::families::civic::event::{Body, CivicEvent, IssueStatus, IssueStatusChanged, issue_id};
+use tidewatch::families::civic::sla::rows::SlaMetric;
+use tidewatch::families::incident::Incident;
+use tidewatch::families::interactions::frustration::rows::Row;
+use tidewatch::settings::SettingsKind;
+use tidewatch::tools::backtest;
+use tidewatch::tools::backtest::{Findings, Progress, Question};
 use uuid::Uuid;
 
 use crate::expected;
@@ -43,7 +47,7 @@ fn run_within(
     to: Option<i64>,
 ) -> Findings<Row> {
     let question = Question {
-        family: FamilyKind::named("civic").unwrap(),
+        family: families::settings("civic").unwrap(),
         tenant: tenant.map(str::to_owned),
         document: document.map(|document| document.as_object().unwrap().clone()),
         from,
@@ -402,7 +406,7 @@ async fn i1_rows_that_can_not_be_seen_or_folded_are_no_difference() {
     });
     assert_eq!(backtest.0, Some(0), "{}", backtest.1);
 
-    for (partition, end) in system.committed(&tidewatch::worker::group("civic"), "civic") {
+    for (partition, end) in system.committed(&tidewatch::runtime::group("civic"), "civic") {
         crate::explain::delete_before(&system, "civic", i64::from(partition), end).await;
     }
     load::append(&system, std::iter::once(opened("r-2")));

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use tidewatch::event::derived::{Accounting, Progress};
-use tidewatch::settings::FAMILIES;
-use tidewatch::worker;
+use tidewatch::engine::rows::{Accounting, Progress};
+use tidewatch::families::SETTINGS;
+use tidewatch::runtime;
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
 
-use crate::expected::{self, OUTPUTS};
+use crate::expected;
+use crate::expected::OUTPUTS;
 use crate::load::Load;
 use crate::system::{BINARY, Process, System, eventually};
 
@@ -56,7 +57,7 @@ async fn start_ready(system: &System, instance: &str) -> Process {
 
 /// The sequence of each derived topic is that of the fold, and the accounts are right (I7).
 pub async fn assert_exactly_once(system: &System) {
-    let (_, totals) = expected::fold(system, &worker::civic());
+    let (_, totals) = expected::fold(system, &civic::sla_job());
     let data = expected::data_records(system, "civic");
     expected::assert_all_exactly_once(system, &expected::rows(system));
     let mut last = BTreeMap::new();
@@ -214,7 +215,9 @@ fn accounts_are_whole(system: &System) -> bool {
         let row: Accounting = expected::decode("accounting", &value);
         last.insert((row.topic, row.partition, row.hour, row.tenant), row.read as u64);
     }
-    let data = FAMILIES.iter().flat_map(|family| expected::data_records(system, family.name).into_values());
+    let data = families::SETTINGS
+        .iter()
+        .flat_map(|family| expected::data_records(system, family.name).into_values());
     last.values().sum::<u64>() == data.sum::<u64>()
 }
 
@@ -270,7 +273,7 @@ async fn i5_a_zombie_commits_nothing() {
 /// The ids of the group's members, once the group is at rest.
 fn members(system: &System) -> Vec<String> {
     let client: BaseConsumer = system.log.client().create().unwrap();
-    let name = system.log.name(&worker::group("civic"));
+    let name = system.log.name(&runtime::group("sla"));
     let groups = client.fetch_group_list(Some(&name), Duration::from_secs(10)).unwrap();
     let group = groups.groups().iter().find(|group| group.state() == "Stable");
     group

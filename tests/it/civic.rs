@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tidewatch::event::derived::Incident;
+use tidewatch::families::incident::Incident;
 
 use crate::expected;
 use crate::system::{KEY, OTHER_KEY, Process, System, eventually};
@@ -85,7 +85,8 @@ async fn i3_a_breach_fires_in_silence_and_is_corrected() {
         use rdkafka::message::Message;
         let record =
             log[&reference.partition].iter().find(|record| record.offset() == reference.offset).unwrap();
-        let event: tidewatch::event::civic::CivicEvent = expected::decode("civic", record.payload().unwrap());
+        let event: tidewatch::families::civic::event::CivicEvent =
+            expected::decode("civic", record.payload().unwrap());
         assert_eq!(*event.event_id, *reference.event_id, "I8: the evidence names the records behind the row");
     }
 }

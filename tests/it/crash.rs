@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use tidewatch::demo::boston::{self, Request};
+use tidewatch::demo::boston;
+use tidewatch::demo::boston::Request;
 use tidewatch::demo::sender::Sender;
 
 use crate::expected;

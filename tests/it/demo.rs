@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tidewatch::generate::Rule;
+use tidewatch::families::interactions::generate::Rule;
 use uuid::Uuid;
 
 use crate::system::{BINARY, eventually};

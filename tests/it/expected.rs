@@ -4,12 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rdkafka::message::{Headers, Message};
 use tidewatch::codec;
-use tidewatch::event::derived::{DeadLetter, Incident, LateEvent, Row, SlaMetric};
-use tidewatch::event::id;
-use tidewatch::stream::{Operator, Totals};
-use tidewatch::worker::{self, Family, OutputRow};
+use tidewatch::engine::id;
+use tidewatch::engine::rows::{DeadLetter, LateEvent};
+use tidewatch::engine::{Operator, Totals};
+use tidewatch::families::civic::sla::rows::SlaMetric;
+use tidewatch::families::incident::Incident;
+use tidewatch::families::interactions::frustration::rows::Row;
+use tidewatch::runtime;
+use tidewatch::runtime::{Family, OutputRow};
 
-use crate::system::{self, System};
+use crate::system;
+use crate::system::System;
 
 /// Each partition's records, as (key, value).
 pub type Records = BTreeMap<i32, Vec<(Vec<u8>, Vec<u8>)>>;
@@ -19,7 +24,7 @@ pub const OUTPUTS: [&str; 4] = ["incidents", "sla-metrics", "dead-letters", "lat
 
 /// The rows that follow from the families' logs as far as the workers have committed them, in the order of each log.
 pub fn rows(system: &System) -> Vec<Row> {
-    [fold(system, &worker::civic()).0, fold(system, &worker::interactions()).0].concat()
+    [fold(system, &civic::sla_job()).0, fold(system, &interactions::frustration_job()).0].concat()
 }
 
 /// The rows of one family, as [`rows`]; and what each partition's fold has met.
@@ -28,7 +33,7 @@ pub fn fold<O: Operator<Row = Row>>(
     family: &Family<O>,
 ) -> (Vec<Row>, BTreeMap<i32, Totals>) {
     let mut book = family.book(&system.log).unwrap();
-    let committed = system.committed(&worker::group(family.topic), family.topic);
+    let committed = system.committed(&runtime::group(family.topic), family.topic);
     let (mut rows, mut totals) = (Vec::new(), BTreeMap::new());
     for (partition, messages) in system.read_committed(family.topic) {
         let mut task = family.task(partition, book.at(0).unwrap());

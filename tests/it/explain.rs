@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use tidewatch::codec;
 use tidewatch::demo::boston;
 use tidewatch::demo::sender::Sender;
-use tidewatch::event::civic::{CivicEvent, issue_id};
-use tidewatch::event::derived::Incident;
-use tidewatch::hindsight::explain::{Explanation, Found, explain, find};
+use tidewatch::families::civic::event::{CivicEvent, issue_id};
+use tidewatch::families::incident::Incident;
 use tidewatch::log::replay::records_at;
 use tidewatch::log::topics;
 use tidewatch::store;
+use tidewatch::tools::explain::{Explanation, Found, explain, find};
 use uuid::Uuid;
 
 use crate::system::{BINARY, KEY, OTHER_KEY, Process, System, eventually};
@@ -234,7 +234,7 @@ async fn i8_the_route_and_the_tool_tell_the_same_versions_and_settings() {
         versions.iter().map(|version| version["input"]["is_evidence"].as_bool().unwrap()).collect();
     assert_eq!(causes, [false, false, false, true]);
     assert_eq!(states(&answer), ["read", "read"]);
-    let committed = system.committed(&tidewatch::worker::group("civic"), "civic");
+    let committed = system.committed(&tidewatch::runtime::group("civic"), "civic");
     assert_eq!(
         answer["as_of"]["offset"],
         committed[&(answer["as_of"]["partition"].as_i64().unwrap() as i32)]

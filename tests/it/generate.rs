@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use rdkafka::message::Message;
 use serde_json::Value;
 use tidewatch::codec;
-use tidewatch::event::Millis;
-use tidewatch::event::interactions::Interaction;
-use tidewatch::generate::event::{Batch, SDK};
-use tidewatch::generate::send::Sender;
-use tidewatch::generate::{Generator, Plan};
+use tidewatch::engine::Millis;
+use tidewatch::families::interactions::event::Interaction;
+use tidewatch::families::interactions::generate::event::{Batch, SDK};
+use tidewatch::families::interactions::generate::send::Sender;
+use tidewatch::families::interactions::generate::{Generator, Plan};
 
 use crate::system::{BINARY, KEY, READ_KEY, System};
 

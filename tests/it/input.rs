@@ -3,7 +3,7 @@
 use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
-use tidewatch::event::derived::DeadLetter;
+use tidewatch::engine::rows::DeadLetter;
 
 use crate::expected;
 use crate::system::{KEY, READ_KEY, System, eventually};

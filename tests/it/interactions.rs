@@ -8,11 +8,11 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use tidewatch::codec;
-use tidewatch::event::derived::DeadLetter;
-use tidewatch::event::interactions::Interaction;
-use tidewatch::event::{Event, id};
+use tidewatch::engine::rows::DeadLetter;
+use tidewatch::engine::{Event, id};
+use tidewatch::families::interactions::event::Interaction;
 use tidewatch::log::{first_append, lag, topics};
-use tidewatch::worker;
+use tidewatch::runtime;
 
 use crate::expected;
 use crate::system::{KEY, Process, READ_KEY, System, eventually, partitions};
@@ -170,7 +170,7 @@ async fn i3_the_intake_topic_is_copied_with_its_times() {
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_worker_goes_by_the_first_append_time() {
     let system = System::new("").await;
-    let family = worker::civic();
+    let family = civic::sla_job();
     let mut book = tokio::task::block_in_place(|| family.book(&system.log)).unwrap();
     let mut append_time = |headers| {
         let at = Timestamp::LogAppendTime(9);
@@ -434,7 +434,7 @@ async fn no_planted_secret_is_found_again() {
     })
     .await;
     tokio::task::block_in_place(|| {
-        lag::wait_until_read(&system.log, &worker::group("interactions"), "interactions")
+        lag::wait_until_read(&system.log, &runtime::group("interactions"), "interactions")
     })
     .unwrap();
     system.stored().await;

@@ -11,10 +11,10 @@ use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use tidewatch::codec;
-use tidewatch::event::civic::{CivicEvent, issue_id};
-use tidewatch::letters::HEADER;
-use tidewatch::stream::Counts;
-use tidewatch::worker;
+use tidewatch::engine::Counts;
+use tidewatch::families::civic::event::{CivicEvent, issue_id};
+use tidewatch::runtime;
+use tidewatch::tools::dead_letters::HEADER;
 
 use crate::chaos::end_exactly_once;
 use crate::expected;
@@ -63,7 +63,7 @@ fn seconds_from_now(seconds: i64) -> String {
 
 /// What has become of all records of the family.
 fn counts(system: &System) -> Counts {
-    let (_, totals) = expected::fold(system, &worker::civic());
+    let (_, totals) = expected::fold(system, &civic::sla_job());
     totals.values().fold(Counts::default(), |sum, totals| Counts {
         read: sum.read + totals.records.read,
         folded: sum.folded + totals.records.folded,
@@ -181,7 +181,7 @@ async fn i9_a_redriven_late_event_is_late_again() {
     eventually("the final row", async || {
         let rows = expected::committed(&system, "sla-metrics").into_values().flatten();
         let mut rows = rows.map(|(_, value)| {
-            expected::decode::<tidewatch::event::derived::SlaMetric>("sla-metrics", &value)
+            expected::decode::<tidewatch::families::civic::sla::rows::SlaMetric>("sla-metrics", &value)
         });
         rows.any(|row| row.meta.is_final).then_some(())
     })
@@ -232,7 +232,7 @@ async fn what_can_not_be_listed_shown_or_redriven_is_refused_by_name() {
     let worker = system.start_ready("process", &[]).await;
     let now = Timestamp::now().as_millisecond();
     let mut large = load::report("boston", "x".into(), "large".into(), now + 3_600_000, now);
-    if let tidewatch::event::civic::Body::ReportSubmitted(report) = &mut large.body {
+    if let tidewatch::families::civic::event::Body::ReportSubmitted(report) = &mut large.body {
         report.description = "x".repeat(2_000_000);
     }
     let large = codec::newest("civic").unwrap().encode(&large).unwrap();

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use rdkafka::message::Message;
 use serde_json::{Value, json};
-use tidewatch::event::derived::Incident;
+use tidewatch::families::incident::Incident;
 
 use crate::expected;
 use crate::explain::delete_before;

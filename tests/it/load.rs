@@ -10,12 +10,15 @@ use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidewatch::codec;
-use tidewatch::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, issue_id};
-use tidewatch::event::id;
+use tidewatch::engine::id;
+use tidewatch::families::civic::event::{
+    Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, issue_id,
+};
 use tidewatch::log::Log;
 use uuid::Uuid;
 
-use crate::system::{self, System};
+use crate::system;
+use crate::system::System;
 
 const TENANTS: [&str; 2] = ["boston", "salem"];
 const AREAS: u64 = 40;

@@ -12,13 +12,14 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::Offset;
 use tidewatch::codec;
-use tidewatch::event::derived::DeadLetter;
+use tidewatch::engine::rows::DeadLetter;
 use tidewatch::log::topics;
-use tidewatch::worker;
+use tidewatch::runtime;
 
 use crate::chaos::{assert_exactly_once, end_exactly_once, settled};
 use crate::expected;
-use crate::load::{self, Load, send};
+use crate::load;
+use crate::load::{Load, send};
 use crate::system::{Process, System, eventually};
 
 const PARTITION: i32 = 1;
@@ -117,7 +118,7 @@ async fn i7_records_of_odd_form_have_one_outcome_each() {
     assert!(worker.terminate().await.success());
     let incidents = expected::committed(&system, "incidents").into_values().flatten().count();
     assert_eq!(incidents, 1, "the event with a mark's header is an event");
-    let (_, totals) = expected::fold(&system, &worker::civic());
+    let (_, totals) = expected::fold(&system, &civic::sla_job());
     assert_eq!((totals[&PARTITION].records.read, totals[&PARTITION].records.folded), (7, 1));
     assert_exactly_once(&system).await;
 }
@@ -173,7 +174,7 @@ async fn i5_offsets_that_are_gone_are_found_and_changed_ones_refused() {
     let system = System::new("").await;
     send(&system, 51, 3_000);
     fold(&system).await;
-    let group = system.log.name(&worker::group("civic"));
+    let group = system.log.name(&runtime::group("sla"));
     eventually("the group's end", async || {
         let deleted = system.admin().delete_groups(&[&group], &AdminOptions::new()).await.ok()?;
         deleted[0].is_ok().then_some(())
@@ -186,7 +187,7 @@ async fn i5_offsets_that_are_gone_are_found_and_changed_ones_refused() {
     assert!(worker.terminate().await.success());
     assert!(read < 2_500.0, "{read} records were read again");
     assert_exactly_once(&system).await;
-    let consumer: BaseConsumer = system.log.consumer(&worker::group("civic")).create().unwrap();
+    let consumer: BaseConsumer = system.log.consumer(&runtime::group("sla")).create().unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&system.log.name("civic"), 2, Offset::Offset(5)).unwrap();
     eventually("the change of an offset", async || consumer.commit(&list, CommitMode::Sync).ok()).await;
@@ -219,7 +220,7 @@ async fn i7_records_cut_before_they_were_folded_are_an_error() {
     send(&system, 81, 1_000);
     fold(&system).await;
     send(&system, 82, 1_000);
-    let group = worker::group("civic");
+    let group = runtime::group("sla");
     let committed = system.committed(&group, "civic");
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&system.log.name("civic"), 2, Offset::Offset(committed[&2] + 5)).unwrap();

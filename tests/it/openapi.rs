@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::live::{Client, Told};
 use crate::python;
-use crate::sessions::{self, emit_incidents, emit_sessions, emit_signals, meta, now, session, signal};
+use crate::sessions;
+use crate::sessions::{emit_incidents, emit_sessions, emit_signals, meta, now, session, signal};
 use crate::system::{KEY, Process, System, eventually};
 
 /// A key that may do everything, for a tenant that has nothing.

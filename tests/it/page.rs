@@ -3,12 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 use rdkafka::message::{Message, OwnedMessage};
 use serde_json::{Value, json};
-use tidewatch::event::derived::{Evidence, Incident, RecordReference, Severity};
-use tidewatch::event::interactions::{Body, Interaction, Request, Scroll};
+use tidewatch::engine::rows::{Evidence, RecordReference};
+use tidewatch::families::incident::{Incident, Severity};
+use tidewatch::families::interactions::event::{Body, Interaction, Request, Scroll};
 
 use crate::browser::Tab;
 use crate::live::Client;
-use crate::sessions::{self, now};
+use crate::sessions;
+use crate::sessions::now;
 use crate::system::{KEY, Process, READ_KEY, System};
 
 fn seconds_from_now(seconds: i64) -> String {
@@ -234,7 +236,7 @@ async fn i6_pieces_and_order_make_no_difference_to_what_the_page_knows() {
     let Some(mut tab) = Tab::new().await else { return };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, tidewatch::serve::page::router()).await });
+    tokio::spawn(async move { axum::serve(listener, tidewatch::read::page::router()).await });
     tab.open(&url).await;
     tab.until("document.querySelector('#door').checkVisibility()").await;
 

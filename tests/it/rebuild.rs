@@ -8,13 +8,18 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
-use tidewatch::event::derived::{Accounting, DeadLetter, Incident, LateEvent, Session, Signal, SlaMetric};
+use tidewatch::engine::rows::{Accounting, DeadLetter, LateEvent};
+use tidewatch::families::civic::sla::rows::SlaMetric;
+use tidewatch::families::incident::Incident;
+use tidewatch::families::interactions::frustration::rows::{Session, Signal};
 use tidewatch::log::lag;
-use tidewatch::rebuild::tables;
 use tidewatch::sink;
+use tidewatch::tools::rebuild::tables;
 
-use crate::load::{self, Load};
-use crate::sessions::{self, now};
+use crate::load;
+use crate::load::Load;
+use crate::sessions;
+use crate::sessions::now;
 use crate::system::{BINARY, Process, System, eventually};
 use crate::{chaos, expected};
 

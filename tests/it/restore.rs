@@ -6,13 +6,15 @@ use std::time::SystemTime;
 
 use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
-use tidewatch::settings::FAMILIES;
-use tidewatch::worker;
+use tidewatch::families::SETTINGS;
+use tidewatch::runtime;
 
 use crate::chaos::end_exactly_once;
 use crate::expected;
-use crate::load::{self, Load};
-use crate::system::{self, Process, System, eventually};
+use crate::load;
+use crate::load::Load;
+use crate::system;
+use crate::system::{Process, System, eventually};
 
 const RECORDS: usize = 5_000;
 
@@ -33,11 +35,11 @@ async fn i5_a_restart_reads_the_changelog_and_not_the_log() {
     let system = System::new("").await;
     send(&system, 11);
     assert!(fold(&system, &[]).await.terminate().await.success());
-    let first = system.committed(&worker::group("civic"), "civic");
+    let first = system.committed(&runtime::group("sla"), "civic");
     send(&system, 12);
     let (killed, _) = system.start_until("drained", &["process.session_timeout=1s"]).await;
     killed.kill();
-    let committed = system.committed(&worker::group("civic"), "civic");
+    let committed = system.committed(&runtime::group("sla"), "civic");
     let log = system.read_committed("civic");
     let length = |log: &BTreeMap<i32, Vec<OwnedMessage>>| log.values().map(Vec::len).sum::<usize>();
     assert!(
@@ -80,7 +82,7 @@ async fn i5_local_snapshots_only_save_work() {
     };
     send(&system, 21);
     assert!(fold(&system, &settings).await.terminate().await.success());
-    let partitions: i32 = FAMILIES.iter().map(|family| system::partitions(family.name)).sum();
+    let partitions: i32 = families::SETTINGS.iter().map(|family| system::partitions(family.name)).sum();
     assert_eq!(snapshots().len(), partitions as usize, "one a partition of each family, and no draft");
 
     send(&system, 22);

@@ -10,14 +10,14 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tidewatch::codec;
-use tidewatch::event::derived::{
-    Evidence, Incident, OutputEnd, Progress, RecordReference, RowMeta, Session, Severity, Signal,
-};
-use tidewatch::event::id;
-use tidewatch::event::interactions::{
+use tidewatch::engine::id;
+use tidewatch::engine::rows::{Evidence, OutputEnd, Progress, RecordReference, RowMeta};
+use tidewatch::families::incident::{Incident, Severity};
+use tidewatch::families::interactions::event::{
     Body, Custom, Failure, FailureKind, Field, FieldKind, Interaction, Moves, Mutation, Navigation,
     NavigationKind, Page, PageKind, Point, Pointer, PointerKind, Request, Scroll, Submit, Target, Validation,
 };
+use tidewatch::families::interactions::frustration::rows::{Session, Signal};
 use uuid::Uuid;
 
 use crate::live::Client;

@@ -11,7 +11,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use tidewatch::codec;
 use tidewatch::log::{Log, topics};
-use tidewatch::settings::{self, FamilyKind, Reader, SettingsChange};
+use tidewatch::settings;
+use tidewatch::settings::{Reader, SettingsChange, SettingsKind};
 
 use crate::chaos::end_exactly_once;
 use crate::expected;
@@ -266,7 +267,7 @@ async fn i4_the_defaults_are_record_0_whoever_comes_first() {
         });
         let reader = Reader::start(&log).unwrap();
         let first = reader.history().entries("civic", None).next().unwrap();
-        let defaults = (FamilyKind::named("civic").unwrap().defaults)();
+        let defaults = (families::settings("civic").unwrap().defaults)();
         assert_eq!((first.version, &first.document), (0, &defaults));
     });
 }

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rdkafka::message::Message;
-use tidewatch::event::derived::DeadLetter;
+use tidewatch::engine::rows::DeadLetter;
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
 
-use crate::load::{self, Load};
+use crate::load;
+use crate::load::Load;
 use crate::proxy::Proxy;
 use crate::system::{BINARY, Process, System, eventually};
 use crate::{expected, tables};
@@ -182,7 +183,7 @@ async fn i7_a_clickhouse_that_is_killed_loses_nothing() {
     drop(system);
 }
 
-fn events(count: usize) -> impl Iterator<Item = tidewatch::event::civic::CivicEvent> {
+fn events(count: usize) -> impl Iterator<Item = tidewatch::families::civic::event::CivicEvent> {
     (0..count).map(|number| {
         let id = if number % 37 == 5 { format!("bad-{number}") } else { format!("good-{number}") };
         load::report("boston", format!("area {}", number % 7), id, number as i64, None)

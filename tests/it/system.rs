@@ -18,8 +18,9 @@ use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::topic_partition_list::Offset;
 use tidewatch::config::{ClickHouseConfig, Config};
 use tidewatch::log::{Log, lag, topics};
-use tidewatch::settings::{self, FAMILIES, FamilyKind};
-use tidewatch::{sink, worker};
+use tidewatch::settings;
+use tidewatch::settings::{SettingsKind, families::SETTINGS};
+use tidewatch::{runtime, sink};
 use tidewatch_local::{Stack, StackOptions};
 
 /// The binary under test.
@@ -119,7 +120,7 @@ impl System {
     /// Sets what is set of the family civic, for a tenant or for all; the version.
     pub fn set(&self, tenant: Option<&str>, document: serde_json::Value) -> i64 {
         let (family, document) =
-            (FamilyKind::named("civic").unwrap(), serde_json::from_value(document).unwrap());
+            (families::settings("civic").unwrap(), serde_json::from_value(document).unwrap());
         tokio::task::block_in_place(|| settings::append(&self.log, family, tenant, None, &document)).unwrap()
     }
 
@@ -242,8 +243,8 @@ impl System {
     pub async fn folded(&self) {
         let log = self.log.clone();
         let wait = move || {
-            for family in &FAMILIES {
-                let read = lag::wait_until_read(&log, &worker::group(family.name), family.name);
+            for family in &families::SETTINGS {
+                let read = lag::wait_until_read(&log, &runtime::group(family.name), family.name);
                 read.unwrap_or_else(|error| panic!("the workers don't read {}: {error}", family.name));
             }
         };

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use rdkafka::message::{Message, OwnedMessage};
 use serde_json::{Map, json};
 use tidewatch::codec;
-use tidewatch::log::topics::{self, Topic};
-use tidewatch::settings::FamilyKind;
+use tidewatch::log::topics;
+use tidewatch::log::topics::Topic;
+use tidewatch::settings::SettingsKind;
 
 use crate::system::System;
 
@@ -65,7 +66,7 @@ fn expected(system: &System, topic: &Topic, columns: &[(String, String)]) -> BTr
         // A mark, or what can't be read: neither is a row.
         let Ok((_, value)) = codec::decode_generic(record.payload()) else {
             assert!(
-                FamilyKind::named(&topic.name).is_some(),
+                families::settings(&topic.name).is_some(),
                 "a worker wrote to {} what can't be read",
                 topic.name
             );

@@ -7,9 +7,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidewatch::demo::boston::{self, Step};
+use tidewatch::demo::boston;
+use tidewatch::demo::boston::Step;
 use tidewatch::demo::sender;
-use tidewatch::event::civic::{UNKNOWN_AREA, issue_id};
+use tidewatch::families::civic::event::{UNKNOWN_AREA, issue_id};
 
 use crate::system::BINARY;
 

@@ -1,5 +1,5 @@
-//! The way in for Kafka clients: what they write to `intake.interactions` is validated, cleaned and copied to `interactions`,
-//! each record once (I5).
+//! The way in for Kafka clients: what they write to `intake.<family>` is validated, cleaned and copied to the family topic, each
+//! record once (I5).
 //!
 //! A thread of its own consumes, transforms and produces in transactions: copies, dead letters and input offsets together.
 //! It holds no state: after any failure it lets go and starts again from what is committed. A copy carries in a header
@@ -22,18 +22,24 @@ use rdkafka::topic_partition_list::Offset;
 use tokio_util::sync::CancellationToken;
 
 use self::transform::{Transform, Transformed};
-use super::IngestError;
-use super::interactions;
-use super::interactions::privacy::Privacy;
+use super::source::Source;
+use crate::codec::PinnedSchema;
 use crate::config::ProcessConfig;
+use crate::engine::id;
 use crate::http::{ApiKeys, Readiness};
-use crate::log::{Log, first_append, statistics};
-use crate::worker::{self, Change, FailPoint, RebalanceQueue, Transaction, WorkerError};
+use crate::log::{Log, first_append, statistics, topics};
+use crate::runtime;
+use crate::runtime::{Change, Engine, FailPoint, RebalanceQueue, Transaction, WorkerError};
 
-/// The topic that Kafka clients write.
-pub const TOPIC: &str = "intake.interactions";
-/// The group of those that copy it, and the beginning of their transactional ids.
-pub const GROUP: &str = "intake-interactions";
+/// The topic that Kafka clients write of a family.
+pub fn topic(family: &str) -> String {
+    format!("intake.{family}")
+}
+
+/// The group of those that copy a family's intake topic, and the beginning of their transactional ids.
+pub fn group(family: &str) -> String {
+    format!("intake-{family}")
+}
 
 /// How long a poll waits for a record: bounds how late a commit or a stop is noticed.
 const POLL: Duration = Duration::from_millis(10);
@@ -50,25 +56,24 @@ const RESTART: Duration = Duration::from_millis(500);
 const FAILURES: u32 = 3;
 
 /// Copies an intake topic to its family topic.
-pub struct Intake {
+pub struct Intake<S: Source> {
     log: Log,
     process: ProcessConfig,
-    transform: Transform,
+    transform: Transform<S>,
 }
 
-impl Intake {
+impl<S: Source> Intake<S> {
     /// What copies, by the keys and rules of the HTTP route. Its transactional id is made of `process.instance`, which every
     /// process of a system has for itself.
     pub(super) fn new(
         log: &Log,
         process: &ProcessConfig,
         keys: ApiKeys,
-        privacy: Arc<Privacy>,
-    ) -> Result<Self, IngestError> {
-        let schema =
-            crate::codec::newest(interactions::TOPIC).ok_or(IngestError::NoSchema(interactions::TOPIC))?;
-        let transform = Transform::new(keys, privacy, schema);
-        Ok(Self { log: log.clone(), process: process.clone(), transform })
+        rules: Arc<S::Rules>,
+        schema: &'static PinnedSchema,
+    ) -> Self {
+        let transform = Transform::new(keys, rules, schema);
+        Self { log: log.clone(), process: process.clone(), transform }
     }
 
     /// Copies the partitions that the group assigns to it, until `shutdown`.
@@ -83,7 +88,7 @@ impl Intake {
                     readiness.set(false, format!("starting again after a failure: {error}"));
                 }
                 metrics::counter!("tidewatch_intake_restarts_total").increment(1);
-                tracing::warn!(%error, topic = TOPIC, "the copying starts again from what is committed");
+                tracing::warn!(%error, topic = topic(S::NAME), "the copying starts again from what is committed");
                 std::thread::sleep(RESTART);
             }
         }
@@ -91,12 +96,13 @@ impl Intake {
 }
 
 /// One life of the copying: a consumer, a producer, and what has been copied since the last commit.
-struct Copier<'a> {
-    intake: &'a Intake,
+struct Copier<'a, S: Source> {
+    intake: &'a Intake<S>,
     consumer: BaseConsumer<RebalanceQueue>,
     transaction: Transaction,
     topic: String,
     family_topic: String,
+    partitions: u32,
     /// The partitions that are this one's, and the next record of each: all before it is committed, or in the transaction.
     next: BTreeMap<i32, i64>,
     /// The group has said which partitions are this one's; a spare one has none.
@@ -107,26 +113,27 @@ struct Copier<'a> {
     counts: (u64, u64),
 }
 
-impl<'a> Copier<'a> {
-    fn start(intake: &'a Intake) -> Result<Self, WorkerError> {
-        let Intake { log, process, .. } = intake;
+impl<'a, S: Source> Copier<'a, S> {
+    fn start(intake: &'a Intake<S>) -> Result<Self, WorkerError> {
+        let (Intake { log, process, .. }, group) = (intake, group(S::NAME));
         // Before anything is read: this ends what a former life of this instance has left open.
-        let transaction = Transaction::start(log, &format!("{GROUP}-{}", process.instance))?;
+        let transaction = Transaction::start(log, &format!("{group}-{}", process.instance))?;
         let consumer: BaseConsumer<RebalanceQueue> = log
-            .consumer(GROUP)
+            .consumer(&group)
             .set("session.timeout.ms", process.session_timeout.as_millis().to_string())
             .set("heartbeat.interval.ms", (process.session_timeout.as_millis() / 4).to_string())
             .set("statistics.interval.ms", statistics::INTERVAL)
-            .create_with_context(RebalanceQueue::new(GROUP.to_owned()))
+            .create_with_context(RebalanceQueue::new(group))
             .map_err(WorkerError::kafka("creating the consumer"))?;
-        let topic = log.name(TOPIC);
+        let topic = log.name(&topic(S::NAME));
         consumer.subscribe(&[&topic]).map_err(WorkerError::kafka("subscribing"))?;
         Ok(Self {
             intake,
             consumer,
             transaction,
             topic,
-            family_topic: log.name(interactions::TOPIC),
+            family_topic: log.name(S::NAME),
+            partitions: topics::named(S::NAME).map_or(1, |topic| topic.partitions.unsigned_abs()),
             next: BTreeMap::new(),
             has_joined: false,
             open_since: None,
@@ -145,7 +152,7 @@ impl<'a> Copier<'a> {
             // No reader may wait for an open transaction until the broker's time-out.
             self.transaction.abort();
         }
-        worker::leave(&self.consumer);
+        runtime::leave(&self.consumer);
         result
     }
 
@@ -183,14 +190,13 @@ impl<'a> Copier<'a> {
             match polled {
                 Ok(message) => {
                     // One of a partition that was just handed over may still be in the queue: its new owner copies it.
-                    if let Some(next) = self.next.get_mut(&message.partition())
-                        && message.offset() >= *next
-                    {
-                        let transformed = self.intake.transform.apply(&message);
-                        let counts =
-                            write(&transformed, &message, &self.family_topic, &mut self.transaction)?;
-                        self.counts = (self.counts.0 + counts.0, self.counts.1 + counts.1);
+                    let next = self.next.get_mut(&message.partition());
+                    if let Some(next) = next.filter(|next| message.offset() >= **next) {
                         *next = message.offset() + 1;
+                        let transformed = self.intake.transform.apply(&message);
+                        let to = (self.family_topic.as_str(), self.partitions);
+                        let counts = write(&transformed, &message, to, &mut self.transaction)?;
+                        self.counts = (self.counts.0 + counts.0, self.counts.1 + counts.1);
                         self.open_since.get_or_insert_with(Instant::now);
                     }
                 }
@@ -198,7 +204,7 @@ impl<'a> Copier<'a> {
                     return Err(WorkerError::kafka("consuming")(error));
                 }
                 // The client reconnects by itself.
-                Err(error) => tracing::warn!(%error, topic = TOPIC, "consuming"),
+                Err(error) => tracing::warn!(%error, topic = self.topic, "consuming"),
             }
             wait = Duration::ZERO;
             if Instant::now() >= until || self.consumer.context().has_changes() {
@@ -270,7 +276,7 @@ impl<'a> Copier<'a> {
             let lost = low - committed;
             metrics::counter!("tidewatch_intake_lost_total").increment(lost.unsigned_abs());
             tracing::error!(
-                topic = TOPIC,
+                topic = self.topic,
                 partition,
                 committed,
                 low,
@@ -319,22 +325,24 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Writes what follows from a record; how many events were copied, and how many refused.
+/// Writes what follows from a record to the family topic, whose partitions are so many; how many events were copied, and how
+/// many refused.
 fn write(
     transformed: &Transformed,
     message: &impl Message,
-    topic: &str,
+    (topic, partitions): (&str, u32),
     transaction: &mut Transaction,
 ) -> Result<(u64, u64), WorkerError> {
     let append_time = first_append::append_time(message);
     let input = message.partition();
-    for (key, value) in &transformed.events {
+    for record in &transformed.events {
+        let to = (topic, id::partition(record.route, partitions));
         let headers = first_append::headers(append_time);
-        transaction.send_copy(topic, key.as_bytes(), value, headers, input)?;
+        transaction.send_copy(to, record.key.as_bytes(), &record.value, headers, input)?;
     }
     if let Some(letter) = &transformed.letter {
         transaction.outputs += 1;
-        transaction.send_row(letter, input)?;
+        transaction.send_row(&Engine(letter), input)?;
     }
     Ok((transformed.events.len() as u64, transformed.refused))
 }

@@ -7,8 +7,9 @@ use rdkafka::message::OwnedMessage;
 use uuid::Uuid;
 
 use super::*;
-use crate::event::civic::{Body, CivicEvent, IssueStatus, IssueStatusChanged};
-use crate::event::derived::{Evidence, Incident, RecordReference, RowMeta, Severity};
+use crate::engine::rows::{Evidence, RecordReference, RowMeta};
+use crate::families::civic::event::{Body, CivicEvent, IssueStatus, IssueStatusChanged};
+use crate::families::incident::{Incident, Severity};
 
 fn columns(columns: &[(&str, &str, &str)]) -> Vec<TableColumn> {
     let column = |(name, column_type, default): &(&str, &str, &str)| TableColumn {

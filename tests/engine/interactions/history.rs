@@ -3,8 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use tidewatch::generate::event::{self as generate, Body as Made};
-use tidewatch::generate::{Generator, Plan, page};
+use tidewatch::families::interactions::generate::event as generate;
+use tidewatch::families::interactions::generate::event::Body as Made;
+use tidewatch::families::interactions::generate::{Generator, Plan, page};
 
 use super::*;
 

@@ -9,15 +9,17 @@ mod time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidewatch::event::Millis;
-use tidewatch::event::derived::{Incident, Row, RowMeta, Session, Severity, Signal};
-use tidewatch::event::interactions::{
+use tidewatch::engine::Millis;
+use tidewatch::engine::rows::RowMeta;
+use tidewatch::engine::{FamilySettings, Outcome, Payload, TenantSettings, TestDriver};
+use tidewatch::families::incident::{Incident, Severity};
+use tidewatch::families::interactions::event::{
     Body, Custom, Failure, FailureKind, Field, FieldKind, Interaction, Moves, Mutation, Navigation,
     NavigationKind, Page, PageKind, Point, Pointer, PointerKind, Request, Scroll, Submit, Target, Validation,
 };
-use tidewatch::operators::interactions::Interactions;
-use tidewatch::operators::interactions::settings::InteractionSettings;
-use tidewatch::stream::{FamilySettings, Outcome, Payload, TenantSettings, TestDriver};
+use tidewatch::families::interactions::frustration::Interactions;
+use tidewatch::families::interactions::frustration::rows::{Row, Session, Signal};
+use tidewatch::families::interactions::frustration::settings::InteractionSettings;
 
 const SECOND: Millis = 1_000;
 const MINUTE: Millis = 60 * SECOND;

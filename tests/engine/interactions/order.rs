@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tidewatch::operators::interactions::rule::Matcher;
+use tidewatch::families::interactions::frustration::rule::Matcher;
 
 use super::history::{arrivals, generated, histories, lateness};
 use super::*;

@@ -1,6 +1,6 @@
 //! What the rows say: bounds that no order of arrival shows.
 
-use tidewatch::operators::interactions::rule::Matcher;
+use tidewatch::families::interactions::frustration::rule::Matcher;
 
 use super::*;
 
@@ -224,7 +224,7 @@ fn i8_a_signal_names_its_first_and_its_last_events() {
     };
     let evidence = &signal.meta.evidence;
     assert_eq!((signal.count, evidence.count), (50, 50));
-    let offsets = |references: &[tidewatch::event::derived::RecordReference]| {
+    let offsets = |references: &[tidewatch::engine::rows::RecordReference]| {
         references.iter().map(|reference| reference.offset).collect::<Vec<_>>()
     };
     assert_eq!(offsets(&evidence.first), (0..8).collect::<Vec<_>>());

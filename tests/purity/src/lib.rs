@@ -1,9 +1,6 @@
 //! The pure part of Tidewatch, compiled against an allow-list of dependencies in which there is no Kafka, no tokio and
 //! no clock (I2). A module that reaches for anything else, or for a layer above it, does not compile here.
+//!
+//! `build.rs` finds the modules: the engine, and of each family its events and its operators.
 
-#[path = "../../../src/event/mod.rs"]
-pub mod event;
-#[path = "../../../src/operators/mod.rs"]
-pub mod operators;
-#[path = "../../../src/stream/mod.rs"]
-pub mod stream;
+include!(concat!(env!("OUT_DIR"), "/pure.rs"));

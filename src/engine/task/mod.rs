@@ -1,0 +1,292 @@
+//! A task: the fold of one partition of one family topic.
+
+mod fire;
+mod fold;
+mod persist;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use self::fold::refuse;
+pub use self::persist::Restore;
+use self::sweep::Sweep;
+pub(super) use self::sweep::SweepCursor;
+use super::accounting::{Counts, Outcome, hour};
+use super::changelog::Cursor;
+use super::operator::{Operator, Position, Rejection};
+use super::record::{Payload, Record};
+use super::settings::FamilySettings;
+use super::state::State;
+use super::time::Allowance;
+use crate::engine::rows::Accounting;
+use crate::engine::{Event, Millis, id};
+
+/// How far a record has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It is folded, with everything that it made due.
+    Done(Outcome),
+    /// The rows have reached the room that there was, between two timers: commit, then give the same record again.
+    Full,
+}
+
+/// Where the task stands with the record at its offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Phase {
+    /// It has not begun: the offset is that of the next record.
+    Idle,
+    /// The clock has moved; timers fire that come before the record.
+    Before,
+    /// A mark has brought other settings into force; key by key, what they change is emitted.
+    Sweeping,
+    /// The record is folded; timers fire that it made due.
+    After(Outcome),
+}
+
+/// How far a task has come, and what it met on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    phase: Phase,
+    totals: Totals,
+}
+
+/// What a task has met since its partition began.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Outcomes of data records.
+    pub records: Counts,
+    /// Marks.
+    pub marks: u64,
+    /// Timers that failed and went to the dead letters.
+    pub poisoned_timers: u64,
+}
+
+/// The fold of one partition. Its state is a pure function of the records it was fed, in order (I2).
+///
+/// Between two commits, what changes can be [written down](Self::changes) for the changelog and then
+/// [committed](Self::commit), or be [taken back](Self::abort).
+pub struct Task<O: Operator> {
+    operator: O,
+    settings: Arc<FamilySettings<O::Settings>>,
+    sweep: Option<Sweep<O::Settings>>,
+    position: Position,
+    progress: Progress,
+    state: State<O>,
+    committed: Cursor,
+    /// The settings at the last commit.
+    committed_settings: Arc<FamilySettings<O::Settings>>,
+    /// Those before them, where a sweep was under way.
+    committed_former: Option<Arc<FamilySettings<O::Settings>>>,
+    /// What was emitted last of the counts, by hour and tenant.
+    accounted: BTreeMap<(Millis, String), Counts>,
+    /// Keys that the commit under way forgets.
+    expired: Vec<usize>,
+}
+
+impl<O: Operator> Task<O> {
+    /// An empty task at the beginning of a partition; `generation` is that of the topic.
+    pub fn new(
+        operator: O,
+        settings: Arc<FamilySettings<O::Settings>>,
+        topic: &str,
+        partition: i32,
+        generation: u8,
+    ) -> Self {
+        let cursor = Cursor {
+            offset: 0,
+            append_time: Millis::MIN,
+            clock: Millis::MIN,
+            settings_version: settings.version,
+            sweep: None,
+            progress: Progress { phase: Phase::Idle, totals: Totals::default() },
+            emissions: Vec::new(),
+            emission_chunks: 0,
+        };
+        let position = Position {
+            topic: topic.into(),
+            partition,
+            generation,
+            offset: 0,
+            append_time: Millis::MIN,
+            clock: Millis::MIN,
+            settings_version: settings.version,
+            emissions: std::collections::HashMap::default(),
+        };
+        Self {
+            operator,
+            committed_settings: Arc::clone(&settings),
+            committed_former: None,
+            settings,
+            sweep: None,
+            position,
+            progress: cursor.progress,
+            state: State::default(),
+            committed: cursor,
+            accounted: BTreeMap::new(),
+            expired: Vec::new(),
+        }
+    }
+
+    /// The offset of the next record, or of the one that is not finished.
+    pub fn offset(&self) -> i64 {
+        self.position.offset
+    }
+
+    /// The last record, finished or not: its offset and append time. `None` if there was none.
+    pub fn last_record(&self) -> Option<(i64, Millis)> {
+        let is_finished = self.progress.phase == Phase::Idle;
+        let offset = self.position.offset - i64::from(is_finished);
+        (offset >= 0).then_some((offset, self.position.append_time))
+    }
+
+    /// The partition's clock: the highest append time so far.
+    pub fn clock(&self) -> Millis {
+        self.position.clock
+    }
+
+    /// The settings in force, as the last mark named them.
+    pub fn settings(&self) -> &Arc<FamilySettings<O::Settings>> {
+        &self.settings
+    }
+
+    /// What the task has met so far (I7).
+    pub fn totals(&self) -> Totals {
+        self.progress.totals
+    }
+
+    /// How many keys are held.
+    pub fn keys(&self) -> usize {
+        self.state.cells.len()
+    }
+
+    /// Folds the next record; what it and the timers before it emit is added to `rows`, of which there may be about
+    /// `room` more: it is looked at between two timers.
+    pub fn process(&mut self, record: &Record<'_, O>, room: usize, rows: &mut Vec<O::Row>) -> Step {
+        let savepoint = self.state.savepoint();
+        let step = self.advance(record, room, rows);
+        self.state.keep_since(savepoint);
+        step
+    }
+
+    /// As [`process`](Self::process), with room for any number of rows.
+    pub fn process_whole(&mut self, record: &Record<'_, O>, rows: &mut Vec<O::Row>) -> Outcome {
+        loop {
+            if let Step::Done(outcome) = self.process(record, usize::MAX, rows) {
+                return outcome;
+            }
+        }
+    }
+
+    fn advance(&mut self, record: &Record<'_, O>, room: usize, rows: &mut Vec<O::Row>) -> Step {
+        debug_assert!(self.progress.phase == Phase::Idle || self.position.offset == record.offset);
+        let end = rows.len().saturating_add(room);
+        self.position.offset = record.offset;
+        self.position.append_time = record.append_time;
+        if self.progress.phase == Phase::Idle {
+            self.position.clock = self.position.clock.max(record.append_time);
+            self.progress.phase = Phase::Before;
+        }
+        // What other settings make due fires once they are in force for all.
+        if self.progress.phase != Phase::Sweeping && !self.fire_due(end, rows) {
+            return Step::Full;
+        }
+        let outcome = match self.progress.phase {
+            Phase::After(outcome) => outcome,
+            Phase::Idle | Phase::Before | Phase::Sweeping => {
+                let Some(outcome) = self.take(record, end, rows) else { return Step::Full };
+                self.progress.phase = Phase::After(outcome);
+                // With D = 0 a timer that was set in the past is due at once.
+                if !self.fire_due(end, rows) {
+                    return Step::Full;
+                }
+                outcome
+            }
+        };
+        self.finish(record, outcome);
+        Step::Done(outcome)
+    }
+
+    fn finish(&mut self, record: &Record<'_, O>, outcome: Outcome) {
+        if outcome == Outcome::Mark {
+            self.progress.totals.marks += 1;
+        } else {
+            let tenant = record.event().map_or("", Event::tenant);
+            self.progress.totals.records.add(outcome);
+            self.state.count(tenant, self.position.clock, outcome);
+        }
+        self.progress.phase = Phase::Idle;
+        self.position.offset = record.offset + 1;
+        self.position.emissions.clear();
+    }
+
+    /// What the record says is done. `None`: there is no room before it.
+    fn take(&mut self, record: &Record<'_, O>, end: usize, rows: &mut Vec<O::Row>) -> Option<Outcome> {
+        let refusal = match &record.payload {
+            Payload::Mark(settings) => return self.adopt(settings, end, rows).then_some(Outcome::Mark),
+            Payload::Undecodable(message) => refuse("undecodable", message.clone()),
+            Payload::Event(event) => match self.fold(record, event, end, rows)? {
+                Ok(outcome) => return Some(outcome),
+                Err(rejection) => rejection,
+            },
+        };
+        let (row, outcome) = match refusal {
+            Rejection::Late => (record.late_event(&self.position).into(), Outcome::Late),
+            Rejection::Refused { reason, message } => {
+                (record.dead_letter(&self.position, reason, message).into(), Outcome::DeadLettered)
+            }
+        };
+        rows.push(row);
+        Some(outcome)
+    }
+
+    fn allowance(&self, key: usize) -> Allowance {
+        let cell = &self.state.cells[key];
+        let disorder = self.settings.of(&cell.name).allowance;
+        if cell.head.is_in_order { Allowance::in_order(disorder) } else { Allowance::of(disorder) }
+    }
+
+    /// The counts that have changed since they were last taken, as rows of the table `accounting` (I7). Those of an hour
+    /// that is over are dropped from the state.
+    pub fn accounting(&mut self) -> Vec<Accounting> {
+        let now = hour(self.position.clock);
+        let mut rows = Vec::new();
+        let mut over = Vec::new();
+        for (hour, tenants) in &self.state.counts {
+            for (tenant, slot) in tenants {
+                let cell = (*hour, tenant.clone());
+                if self.accounted.get(&cell) != Some(&slot.value) {
+                    rows.push(self.accounting_row(*hour, tenant, slot.value));
+                    self.accounted.insert(cell.clone(), slot.value);
+                }
+                if *hour < now {
+                    over.push(cell);
+                }
+            }
+        }
+        for (hour, tenant) in over {
+            self.state.drop_counts(&tenant, hour);
+            self.accounted.remove(&(hour, tenant));
+        }
+        rows
+    }
+
+    fn accounting_row(&self, hour: Millis, tenant: &str, counts: Counts) -> Accounting {
+        let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        Accounting {
+            tenant: tenant.to_owned(),
+            operator: O::NAME.to_owned(),
+            topic: self.position.topic.to_string(),
+            partition: self.position.partition,
+            hour,
+            version: id::version(self.position.generation, self.position.offset, 0),
+            read: count(counts.read),
+            folded: count(counts.folded),
+            duplicate: count(counts.duplicate),
+            late: count(counts.late),
+            dead_lettered: count(counts.dead_lettered),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Event-time timers: per key in (due, timer) order, and per partition one heap that knows which key has one due next
+//! in silence (I3).
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use serde::{Deserialize, Serialize};
+
+use super::small_map::SmallMap;
+use super::state::Slot;
+use super::time::{Allowance, KeyTime};
+use crate::engine::Millis;
+
+/// When a timer may fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TimerTime {
+    /// Its due time, in event time.
+    pub due: Millis,
+    /// The reading of the clock before which it waits: one that is set in the past waits D of append time first, so
+    /// that a loaded pair (opened, closed) is not a breach.
+    pub not_before: Option<Millis>,
+}
+
+/// The timers of one key.
+#[derive(Debug, Clone)]
+pub(super) struct KeyTimers<T> {
+    times: SmallMap<T, Slot<TimerTime>>,
+    /// (due, timer) of those that wait for the watermark alone.
+    pending: SmallMap<(Millis, T), ()>,
+    /// (clock, due, timer) of those that were set in the past.
+    deferred: BTreeSet<(Millis, Millis, T)>,
+}
+
+impl<T> Default for KeyTimers<T> {
+    fn default() -> Self {
+        Self { times: SmallMap::default(), pending: SmallMap::default(), deferred: BTreeSet::new() }
+    }
+}
+
+impl<T: Ord + Clone> KeyTimers<T> {
+    pub fn get(&self, timer: &T) -> Option<TimerTime> {
+        self.times.get(timer).map(|slot| slot.value)
+    }
+
+    /// Sets, moves or cancels a timer; returns what it was.
+    pub fn put(&mut self, timer: &T, time: Option<Slot<TimerTime>>) -> Option<Slot<TimerTime>> {
+        let before = self.times.remove(timer);
+        match before.as_ref().map(|slot| slot.value) {
+            None => {}
+            Some(TimerTime { due, not_before: None }) => drop(self.pending.remove(&(due, timer.clone()))),
+            Some(TimerTime { due, not_before: Some(clock) }) => {
+                self.deferred.remove(&(clock, due, timer.clone()));
+            }
+        }
+        if let Some(slot) = time {
+            match slot.value {
+                TimerTime { due, not_before: None } => drop(self.pending.insert((due, timer.clone()), ())),
+                TimerTime { due, not_before: Some(clock) } => {
+                    self.deferred.insert((clock, due, timer.clone()));
+                }
+            }
+            self.times.insert(timer.clone(), slot);
+        }
+        before
+    }
+
+    /// The first of the timers whose wait is over: from now on it waits for the watermark alone.
+    pub fn matured(&self, clock: Millis) -> Option<(T, TimerTime)> {
+        let (wait, due, timer) = self.deferred.first()?;
+        (*wait <= clock).then(|| (timer.clone(), TimerTime { due: *due, not_before: None }))
+    }
+
+    /// The next timer that the watermark has strictly passed.
+    pub fn next_due(&self, watermark: Millis) -> Option<(Millis, T)> {
+        let ((due, timer), ()) = self.pending.first()?;
+        (*due < watermark).then(|| (*due, timer.clone()))
+    }
+
+    /// The first reading of the clock at which, in silence, a timer may fire.
+    pub fn next_wake(&self, time: &KeyTime, allowance: Allowance) -> Option<Millis> {
+        let pending = self.pending.first().map(|((due, _), ())| time.passes_at(*due, allowance));
+        let mut first = pending;
+        for (wait, due, _) in &self.deferred {
+            // They come in the order of their waits, but one that waits longer may be due earlier: the watermark, which had
+            // run ahead in silence, falls back with the key's next record.
+            if first.is_some_and(|first| first <= *wait) {
+                break;
+            }
+            let wake = (*wait).max(time.passes_at(*due, allowance));
+            first = Some(first.map_or(wake, |first| first.min(wake)));
+        }
+        first
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&T, &TimerTime)> {
+        self.times.iter().map(|(timer, slot)| (timer, &slot.value))
+    }
+}
+
+/// Which key has a timer due next in silence, in append time. An entry may be too early (its key has had records
+/// since): it is corrected when it surfaces. It is never too late: an earlier one is pushed anew.
+#[derive(Debug, Default)]
+pub(super) struct WakeQueue {
+    heap: BinaryHeap<Reverse<(Millis, usize)>>,
+}
+
+impl WakeQueue {
+    /// Makes sure that a key surfaces no later than `next`. `scheduled` is the key's entry that counts.
+    pub fn schedule(&mut self, key: usize, next: Millis, scheduled: &mut Option<Millis>, clock: Millis) {
+        let wake = match *scheduled {
+            Some(at) if at <= next => return,
+            None => next,
+            // The key's time runs ahead of the log's (a backlog is loaded), so its timers come nearer with each record.
+            // Half-way there, there are few entries however many records there are.
+            Some(_) if next > clock => clock + (next - clock) / 2,
+            Some(_) => next,
+        };
+        *scheduled = Some(wake);
+        self.heap.push(Reverse((wake, key)));
+    }
+
+    /// The next entry at or before `clock`: its reading of the clock, and its key.
+    pub fn pop(&mut self, clock: Millis) -> Option<(Millis, usize)> {
+        if self.next()? > clock {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+
+    /// The reading of the clock of the next entry.
+    pub fn next(&self) -> Option<Millis> {
+        self.heap.peek().map(|Reverse((wake, _))| *wake)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(due: Millis) -> Option<Slot<TimerTime>> {
+        Some(Slot::new(TimerTime { due, not_before: None }))
+    }
+
+    #[test]
+    fn i3_timers_fire_in_the_order_of_due_and_name() {
+        let mut timers = KeyTimers::default();
+        for (timer, due) in [("c", 5), ("b", 3), ("a", 5)] {
+            timers.put(&timer, at(due));
+        }
+        let mut fired = Vec::new();
+        while let Some((due, timer)) = timers.next_due(6) {
+            timers.put(&timer, None);
+            fired.push((due, timer));
+        }
+        assert_eq!(fired, [(3, "b"), (5, "a"), (5, "c")]);
+    }
+
+    #[test]
+    fn i3_a_timer_waits_until_the_watermark_is_past_it() {
+        let mut timers = KeyTimers::default();
+        timers.put(&1, at(5));
+        assert_eq!(timers.next_due(5), None);
+        assert_eq!(timers.next_due(6), Some((5, 1)));
+    }
+
+    #[test]
+    fn a_timer_that_is_set_again_moves() {
+        let mut timers = KeyTimers::default();
+        timers.put(&1, at(5));
+        assert_eq!(timers.put(&1, at(9)), at(5));
+        assert_eq!(timers.next_due(9), None);
+        timers.put(&1, Some(Slot::new(TimerTime { due: 2, not_before: Some(50) })));
+        assert_eq!(timers.next_due(100), None);
+        assert_eq!(timers.matured(49), None);
+        let (timer, time) = timers.matured(50).unwrap();
+        timers.put(&timer, Some(Slot::new(time)));
+        assert_eq!(timers.next_due(100), Some((2, 1)));
+        timers.put(&1, None);
+        assert!(timers.is_empty() && timers.deferred.is_empty() && timers.pending.is_empty());
+    }
+
+    #[test]
+    fn i3_of_timers_set_in_the_past_the_one_that_waits_longer_may_be_due_first() {
+        let mut timers = KeyTimers::default();
+        // Set in silence, when the watermark was at 90; then a record took it back to -10.
+        timers.put(&1, Some(Slot::new(TimerTime { due: 89, not_before: Some(110) })));
+        timers.put(&2, Some(Slot::new(TimerTime { due: -50, not_before: Some(111) })));
+        assert_eq!(timers.next_wake(&KeyTime::first(0, 101), Allowance::of(10)), Some(111));
+    }
+
+    #[test]
+    fn a_backlog_leaves_few_entries() {
+        let mut queue = WakeQueue::default();
+        let mut scheduled = None;
+        for next in (0..1_000_000).rev() {
+            queue.schedule(0, next, &mut scheduled, 0);
+        }
+        assert!(queue.heap.len() <= 22, "{}", queue.heap.len());
+    }
+}

@@ -1,0 +1,222 @@
+//! Sessions, signs of frustration in them, and incidents made of those.
+//!
+//! A session keeps its events, as the rules see them, in the order of their time ([`fact`]); a pass over them in that order finds
+//! what the rules look for ([`scan`]), and what belongs together is an incident ([`mod@correlate`]). All three are functions of
+//! the events and of how far the watermark has come, so that it makes no difference in which order events arrive: one that comes
+//! late is put in its place, the pass goes on from there, and what is found now and was not before, or the other way
+//! round, is emitted or retracted (I9). An event in order costs one step of the pass.
+
+pub mod correlate;
+pub mod element;
+mod evidence;
+pub mod fact;
+mod fold;
+mod emit;
+pub mod rows;
+pub mod rule;
+pub mod scan;
+pub mod session;
+pub mod settings;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use self::fact::Fact;
+use self::session::{ALL, Entry, Head, Index, Name, Part, Profile, SignalName};
+use self::settings::InteractionSettings;
+use crate::families::interactions::frustration::rows::FrustrationRow;
+use crate::families::interactions::event::Interaction;
+use crate::engine::{Event, Millis};
+use crate::engine::{Context, Operator, Rejection, SessionWindows};
+
+/// Rows of an open session are at least so far apart in append time, in ms.
+const UPDATE: Millis = 1_000;
+
+/// The operator.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Frustration;
+
+/// What a session waits for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Wait {
+    /// A signal: nothing has come that would be its answer.
+    Absence(i64, SignalName),
+    /// Its next row.
+    Update(i64),
+    /// Its end.
+    Close(i64),
+    /// The end of its grace.
+    Final(i64),
+}
+
+impl Wait {
+    /// Of which session.
+    fn session(&self) -> i64 {
+        match self {
+            Self::Absence(name, _) | Self::Update(name) | Self::Close(name) | Self::Final(name) => *name,
+        }
+    }
+}
+
+impl Operator for Frustration {
+    type Event = Interaction;
+    type Name = Name;
+    type Entry = Entry;
+    type Timer = Wait;
+    type Settings = Arc<InteractionSettings>;
+    type Row = FrustrationRow;
+
+    const NAME: &'static str = "interactions";
+    const VERSION: i32 = 1;
+
+    fn record(&self, context: &mut Context<'_, Self>, event: &Interaction) -> Result<(), Rejection> {
+        let settings = Arc::clone(context.settings());
+        let windows = SessionWindows { gap: settings.gap, maximum: Some(settings.maximum) };
+        let time = event.event_time();
+        let mut index = match context.get(&(ALL, Part::Index)) {
+            Some(Entry::Index(index)) => index.clone(),
+            _ => Index::default(),
+        };
+        let placement = windows.place(index.sessions.iter().copied(), &index.cuts, time);
+        let due = final_due(placement.session.end, &settings);
+        if placement.absorbed.is_empty() && context.is_closed(due) {
+            return Err(Rejection::Late);
+        }
+        // Of those that merge, the one that arrived first survives ("Identity" in the docs of the crate).
+        let survivor = placement.absorbed.iter().copied().min();
+        let name = survivor.unwrap_or_else(|| context.offset());
+        index.sessions.retain(|(other, _)| !placement.absorbed.contains(other));
+        index.sessions.push((name, placement.session));
+        index.cuts.extend(&placement.cuts);
+        context.put(&(ALL, Part::Index), Entry::Index(index));
+        if survivor.is_none() {
+            self.begin(context, event, name, placement.session.end, &settings);
+        }
+        for other in placement.absorbed.into_iter().filter(|other| *other != name) {
+            self.absorb(context, name, other, &settings);
+        }
+        let is_changed = self.add(context, event, name, &settings);
+        self.after(context, name, is_changed, time >= placement.session.end, &settings);
+        Ok(())
+    }
+
+    fn timer(&self, context: &mut Context<'_, Self>, timer: &Wait, due: Millis) {
+        let settings = Arc::clone(context.settings());
+        match timer {
+            Wait::Absence(name, signal) => self.ripen(context, *name, signal, &settings),
+            Wait::Update(name) => {
+                if let Some(head) = head_mut(context, *name) {
+                    head.is_scheduled = false;
+                }
+                self.update(context, *name);
+            }
+            Wait::Close(name) => self.close(context, *name, &settings),
+            Wait::Final(name) => self.finish(context, *name, due),
+        }
+    }
+
+    /// Sessions that are not final yet are judged by the rules that are in force now.
+    fn settings_changed(&self, context: &mut Context<'_, Self>) {
+        let settings = Arc::clone(context.settings());
+        for (name, _) in index(context).sessions {
+            self.scan_anew(context, name, &settings);
+            self.after(context, name, true, false, &settings);
+        }
+    }
+}
+
+fn final_due(end: Millis, settings: &InteractionSettings) -> Millis {
+    end.saturating_add(settings.gap).saturating_add(settings.grace)
+}
+
+fn index(context: &Context<'_, Frustration>) -> Index {
+    match context.get(&(ALL, Part::Index)) {
+        Some(Entry::Index(index)) => index.clone(),
+        _ => Index::default(),
+    }
+}
+
+fn end_of(context: &Context<'_, Frustration>, name: i64) -> Option<Millis> {
+    let Some(Entry::Index(index)) = context.get(&(ALL, Part::Index)) else { return None };
+    index.sessions.iter().find(|(other, _)| *other == name).map(|(_, window)| window.end)
+}
+
+fn head<'a>(context: &'a Context<'_, Frustration>, name: i64) -> Option<&'a Head> {
+    match context.get(&(name, Part::Head)) {
+        Some(Entry::Head(head)) => Some(head),
+        _ => None,
+    }
+}
+
+fn head_mut<'a>(context: &'a mut Context<'_, Frustration>, name: i64) -> Option<&'a mut Head> {
+    match context.get_mut(&(name, Part::Head)) {
+        Some(Entry::Head(head)) => Some(head),
+        _ => None,
+    }
+}
+
+impl Frustration {
+    fn begin(
+        &self,
+        context: &mut Context<'_, Self>,
+        event: &Interaction,
+        name: i64,
+        end: Millis,
+        settings: &InteractionSettings,
+    ) {
+        let head = Head {
+            event_id: event.identity().name().into(),
+            first_arrival: context.append_time(),
+            counts: [0; fact::Kind::ALL.len()],
+            errors: 0,
+            profile: Arc::new(Profile::default()),
+            last: None,
+            kept: 0,
+            of_last_stretch: 0,
+            truncated: false,
+            closed: false,
+            is_dirty: false,
+            is_scheduled: false,
+            emitted_at: None,
+            open_until: None,
+            signals: 0,
+            score: 0,
+        };
+        context.put(&(name, Part::Head), Entry::Head(Box::new(head)));
+        context.put(&(name, Part::Tail), Entry::Tail(scan::Scan::default()));
+        context.put(&(name, Part::Path), Entry::Path(Box::default()));
+        context.set_timer(&Wait::Close(name), end.saturating_add(settings.gap));
+    }
+
+    /// Counts an event in, and puts it in its place. Whether what is found is another now.
+    fn add(
+        &self,
+        context: &mut Context<'_, Self>,
+        event: &Interaction,
+        name: i64,
+        settings: &InteractionSettings,
+    ) -> bool {
+        let place = (context.offset(), context.append_time());
+        let before = match context.get(&(name, Part::Path)) {
+            Some(Entry::Path(path)) => path.last.as_ref(),
+            _ => None,
+        };
+        let fact = Fact::of(event, place, before, settings);
+        let (order, is_error) = (fact.order(), fact.is_error());
+        let Some(head) = head_mut(context, name) else { return false };
+        let is_last = head.last.is_none_or(|last| last <= order);
+        head.last = head.last.max(Some(order));
+        head.counts[fact.kind as usize] += 1;
+        head.errors += u32::from(is_error || (fact.status >= 400));
+        Profile::learn(&mut head.profile, event, &fact);
+        head.is_dirty = true;
+        let is_over = head.open_until.is_some_and(|until| fact.time > until);
+        let is_changed = if is_last {
+            self.append(context, name, order, fact, settings)
+        } else {
+            self.insert(context, name, order, fact, settings)
+        };
+        is_changed || is_error || is_over
+    }
+}

@@ -1,0 +1,47 @@
+//! The family interactions: what people do in a browser, and the frustration that shows in it.
+
+pub mod event;
+pub mod frustration;
+pub mod generate;
+pub mod ingest;
+pub mod settings;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::frustration::Frustration;
+use self::settings::InteractionsSettings;
+use super::generator::GenerateCommand;
+use super::{Family, JobVisitor};
+use crate::ingest::handler::Handler;
+use crate::read::{self, Shared};
+use crate::runtime::Job;
+
+/// The family.
+pub struct Interactions;
+
+/// The job that finds sessions and the frustration in them.
+pub fn frustration_job() -> Job<Frustration> {
+    Job::new::<InteractionsSettings>(Frustration::default)
+}
+
+impl Family for Interactions {
+    const ABOUT: &'static str = "What people do in a browser";
+    type Settings = InteractionsSettings;
+
+    fn routes() -> OpenApiRouter<Handler<Self>> {
+        ingest::routes()
+    }
+
+    fn jobs<V: JobVisitor<Self>>(visitor: &mut V) {
+        visitor.job(frustration_job());
+    }
+
+    fn queries() -> OpenApiRouter<Shared> {
+        OpenApiRouter::new().routes(routes!(read::timeline::of_session))
+    }
+
+    fn generators() -> Vec<Box<dyn GenerateCommand>> {
+        generate::commands()
+    }
+}

@@ -1,0 +1,196 @@
+//! Follows the group: takes partitions over, restores their state, hands them over; and keeps local copies of it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::Offset;
+
+use super::error::WorkerError;
+use super::output::OutputRow;
+use super::rebalance::Change;
+use super::report::ends_of_topics;
+use super::restore::{Restoration, Restored, Wanted};
+use super::snapshot::Origin;
+use super::{COORDINATOR, Worker};
+use crate::engine::Millis;
+use crate::engine::Operator;
+use crate::log::lag::Quiet;
+use crate::log::{statistics, topics};
+
+impl<O> Worker<'_, O>
+where
+    O: Operator,
+    O::Row: OutputRow,
+{
+    /// Follows the group: drain, commit, hand over; take over.
+    pub(super) fn rebalance(&mut self) -> Result<(), WorkerError> {
+        while let Some(change) = self.consumer.context().next_change() {
+            match change {
+                Change::Assigned(list) => self.take_over(&list)?,
+                Change::Revoked(list) => {
+                    let committed =
+                        if self.consumer.assignment_lost() { Err(WorkerError::Lost) } else { self.commit() };
+                    // Answered in any case: the client waits for it, also when it is closed.
+                    self.consumer
+                        .incremental_unassign(&list)
+                        .map_err(WorkerError::kafka("handing partitions over"))?;
+                    committed?;
+                    for element in list.elements() {
+                        self.hand_over(element.partition());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, partition: i32) {
+        self.save(Some(partition));
+        self.partitions.remove(partition);
+        statistics::show_lag(&self.job.group(), &self.topic, partition, 0);
+        self.transaction.ends(|ends| ends.remove(&partition));
+        for restoration in &mut self.restorations {
+            restoration.forget(partition);
+        }
+        // Its new owner goes on with it.
+        self.unfinished.take_if(|message| message.partition() == partition);
+    }
+
+    /// New partitions are paused until their state is at hand.
+    fn take_over(&mut self, list: &TopicPartitionList) -> Result<(), WorkerError> {
+        self.has_joined = true;
+        let committed = self.consumer.committed_offsets(list.clone(), COORDINATOR);
+        let mut begin = TopicPartitionList::new();
+        let mut wanted = BTreeMap::new();
+        for element in committed.as_ref().unwrap_or(list).elements() {
+            let partition = element.partition();
+            let committed = match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+            begin
+                .add_partition_offset(
+                    &self.topic,
+                    partition,
+                    committed.map_or(Offset::Beginning, Offset::Offset),
+                )
+                .map_err(WorkerError::kafka("taking partitions over"))?;
+            // What is in force is known by the state, or else by the first mark.
+            let task = self.job.task(partition, self.versions.at(0)?);
+            let origin = Origin::of::<O>(&self.cluster, &self.changelog, partition);
+            wanted.insert(partition, Wanted { task, committed, origin });
+        }
+        // Answered in any case: the client waits for it, also when it is closed.
+        self.consumer.incremental_assign(&begin).map_err(WorkerError::kafka("taking partitions over"))?;
+        self.consumer.pause(&begin).map_err(WorkerError::kafka("pausing partitions"))?;
+        committed.map_err(WorkerError::kafka("fetching committed offsets"))?;
+        let expected = topics::named(self.job.topic).map_or(i32::MAX, |topic| topic.partitions);
+        if wanted.keys().any(|partition| *partition >= expected) {
+            return Err(WorkerError::Grown { topic: self.topic.clone(), expected });
+        }
+        if !wanted.is_empty() {
+            let snapshots = self.snapshots.as_ref();
+            self.is_current = false;
+            self.restorations.push(Restoration::begin(self.log, wanted, &self.changelog, snapshots)?);
+        }
+        Ok(())
+    }
+
+    /// Restores on; what is restored is folded from here on.
+    pub(super) fn restore(&mut self) -> Result<(), WorkerError> {
+        let mut restored = Vec::new();
+        for restoration in &mut self.restorations {
+            restored.extend(restoration.step(&mut self.versions)?);
+        }
+        self.restorations.retain(|restoration| !restoration.is_finished());
+        if !restored.is_empty() {
+            let former = ends_of_topics(self.log)?;
+            self.transaction.ends(|ends| {
+                let partitions = restored.iter().map(|restored| restored.partition);
+                ends.extend(partitions.map(|partition| (partition, former.clone())));
+            });
+        }
+        for Restored { partition, task, committed } in restored {
+            let offset = task.offset();
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&self.topic, partition);
+            if let (None, Some(last)) = (committed, task.last_record()) {
+                // The group has forgotten its offset; the state has not, if this is still its log.
+                self.verify(partition, last)?;
+                self.seek(partition, offset)?;
+            }
+            self.partitions.add(partition, task, offset);
+            self.consumer.resume(&list).map_err(WorkerError::kafka("resuming partitions"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the log is the one which the state has folded, by its last record: the group loses its offsets too
+    /// when a topic is deleted and made anew.
+    fn verify(&self, partition: i32, (offset, append_time): (i64, Millis)) -> Result<(), WorkerError> {
+        let changed = || WorkerError::Changed { topic: self.topic.clone(), partition, offset };
+        let kafka = || WorkerError::kafka("reading the last record that was folded");
+        let mut settings = self.log.consumer("verify");
+        // What is gone below the offset can't be compared, and is not missed.
+        settings.set("auto.offset.reset", "earliest").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(kafka())?;
+        let (_, end) = consumer.fetch_watermarks(&self.topic, partition, COORDINATOR).map_err(kafka())?;
+        if end <= offset {
+            return Err(changed());
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset)).map_err(kafka())?;
+        consumer.assign(&list).map_err(kafka())?;
+        let until = Instant::now() + COORDINATOR;
+        while Instant::now() < until {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) if message.offset() == offset => {
+                    let is_same = message.timestamp().to_millis() == Some(append_time);
+                    return if is_same { Ok(()) } else { Err(changed()) };
+                }
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(source)) => return Err(kafka()(source)),
+                None => {}
+            }
+        }
+        Err(kafka()(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)))
+    }
+
+    pub(super) fn seek(&self, partition: i32, offset: i64) -> Result<(), WorkerError> {
+        self.consumer
+            .seek(&self.topic, partition, Offset::Offset(offset), COORDINATOR)
+            .map_err(WorkerError::kafka("going back to the last commit"))
+    }
+
+    /// Writes local copies of what is committed: of all partitions, or of one.
+    pub(super) fn save(&mut self, only: Option<i32>) {
+        self.saved_at = Instant::now();
+        let Some(snapshots) = self.snapshots.clone() else { return };
+        let (changelog, cluster) = (&self.changelog, &self.cluster);
+        for (partition, owned) in self.partitions.iter_mut() {
+            let is_wanted = only.is_none_or(|only| only == partition) && owned.unsaved > 0 && !owned.is_dirty;
+            let end = self.transaction.ends(|ends| {
+                ends.get(&partition).and_then(|ends| ends.get(&(changelog.clone(), partition)).copied())
+            });
+            let Some(end) = end.filter(|_| is_wanted && !cluster.is_empty()) else { continue };
+            let origin = Origin::of::<O>(cluster, changelog, partition);
+            match snapshots.write(&origin, end, &owned.task) {
+                Ok(()) => owned.unsaved = 0,
+                // The changelog has it all.
+                Err(error) => tracing::warn!(%error, partition, "writing a local snapshot"),
+            }
+        }
+    }
+
+    pub(super) fn folded_partitions(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (partition, _) in self.partitions.iter() {
+            list.add_partition(&self.topic, partition);
+        }
+        list
+    }
+}

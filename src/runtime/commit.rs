@@ -1,0 +1,199 @@
+//! The transactions of a worker: when one closes, in which order its parts are written, what follows a failure (I5).
+
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
+use rdkafka::topic_partition_list::Offset;
+
+use super::error::WorkerError;
+use super::fail_point::FailPoint;
+use super::output::OutputRow;
+use super::report::Reporter;
+use super::transaction::Transaction;
+use super::{COORDINATOR, PRESSURE, RESTART, Worker};
+use crate::engine::Operator;
+use crate::settings::SettingsError;
+
+impl<O> Worker<'_, O>
+where
+    O: Operator,
+    O::Row: OutputRow,
+{
+    /// A transaction closes by time, outputs or bytes. Time counts from the end of the last commit, so that slow commits
+    /// don't follow each other without a rest.
+    pub(super) fn is_commit_due(&self) -> bool {
+        self.unfinished.is_some()
+            || self.is_full()
+            || self.committed_at.elapsed() >= self.config.commit_interval
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.transaction.outputs >= self.config.commit_outputs
+            || self.transaction.bytes >= self.config.commit_bytes
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), WorkerError> {
+        self.try_commit().or_else(|error| self.recover(error))
+    }
+
+    fn try_commit(&mut self) -> Result<(), WorkerError> {
+        self.committed_at = Instant::now();
+        if self.partitions.dirty().next().is_none() && !self.reporter.is_overdue() {
+            return Ok(());
+        }
+        let has_report = self.reporter.is_due();
+        FailPoint::Outputs.reach(self.transaction.outputs);
+        if has_report {
+            Reporter::account(&mut self.partitions, &mut self.transaction, self.job.topic)?;
+        }
+        let mut offsets = TopicPartitionList::new();
+        for (partition, owned) in self.partitions.dirty() {
+            let (transaction, changelog) = (&mut self.transaction, &self.changelog);
+            owned.task.changes(&mut |key, value| {
+                owned.unsaved += 1;
+                transaction.send_change(changelog, partition, key, value)
+            })?;
+            offsets
+                .add_partition_offset(&self.topic, partition, Offset::Offset(owned.task.offset()))
+                .map_err(WorkerError::kafka("committing offsets"))?;
+        }
+        FailPoint::Changelog.reach(self.transaction.outputs);
+        self.drain()?;
+        if has_report {
+            Reporter::progress(&self.partitions, &mut self.transaction, self.log, self.job.topic)?;
+            self.drain()?;
+        }
+        FailPoint::Drained.reach(self.transaction.outputs);
+        FailPoint::Lost.reach_until(self.transaction.outputs, || {
+            // The client's own thread has marked the loss, and answered once more since.
+            self.consumer.assignment_lost() && self.consumer.assignment().is_ok()
+        });
+        if offsets.count() > 0 {
+            self.transaction.send_offsets(&offsets, &self.membership()?)?;
+        }
+        let outputs = self.transaction.outputs;
+        FailPoint::Offsets.reach(outputs);
+        self.transaction.commit()?;
+        FailPoint::Committed.reach(outputs);
+        for (_, owned) in self.partitions.dirty() {
+            owned.task.commit();
+            owned.committed = owned.task.offset();
+            owned.is_dirty = false;
+        }
+        self.failures = 0;
+        self.reporter.committed(has_report);
+        self.outcomes.publish(self.job.topic, self.job.name());
+        metrics::histogram!("tidewatch_commit_seconds").record(self.committed_at.elapsed().as_secs_f64());
+        self.committed_at = Instant::now();
+        Ok(())
+    }
+
+    /// What shows the group that this worker still owns its partitions (KIP-447).
+    ///
+    /// A client whose session has run out is nobody's member any more, and says so: with an empty name and no generation,
+    /// which a broker takes for a client from before KIP-447 and lets pass. That must not be sent. The client's own
+    /// thread first forgets the name and then marks the assignment as lost, so the mark is looked at after that thread has
+    /// answered once more.
+    fn membership(&self) -> Result<ConsumerGroupMetadata, WorkerError> {
+        let group = self.consumer.group_metadata().ok_or(WorkerError::Lost)?;
+        let client = || self.log.consumer(&self.job.group());
+        let group = FailPoint::Lost.forget(group, client).ok_or(WorkerError::Lost)?;
+        self.consumer.assignment().map_err(WorkerError::kafka("looking at the assignment"))?;
+        if self.consumer.assignment_lost() { Err(WorkerError::Lost) } else { Ok(group) }
+    }
+
+    /// Waits until the broker has taken what was sent. Where it is slow the partitions are paused, so that polling, which keeps
+    /// the worker in its group, brings no more.
+    fn drain(&mut self) -> Result<(), WorkerError> {
+        let began = Instant::now();
+        let mut paused = None;
+        while self.transaction.has_in_flight() {
+            self.transaction.poll(Duration::from_millis(1))?;
+            if began.elapsed() < PRESSURE {
+                continue;
+            }
+            if paused.is_none() {
+                let list = self.folded_partitions();
+                self.consumer.pause(&list).map_err(WorkerError::kafka("pausing partitions"))?;
+                metrics::counter!("tidewatch_pauses_total").increment(1);
+                paused = Some(list);
+            }
+            // What the group decides is queued; a record can't come.
+            if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+                self.consuming(error)?;
+            }
+        }
+        if let Some(list) = paused {
+            self.consumer.resume(&list).map_err(WorkerError::kafka("resuming partitions"))?;
+        }
+        Ok(())
+    }
+
+    /// After a transaction that failed, perhaps in the midst of its commit: a producer made anew decides what is in doubt, and
+    /// the group's offsets tell how. Memory then goes on from that commit, or back to the one before it.
+    pub(super) fn recover(&mut self, error: WorkerError) -> Result<(), WorkerError> {
+        // What a repetition can't help.
+        let is_lost = matches!(
+            error,
+            WorkerError::Lost
+                | WorkerError::Cut { .. }
+                | WorkerError::Encode { .. }
+                | WorkerError::Settings(SettingsError::Missing { .. } | SettingsError::Impossible { .. })
+        );
+        if is_lost || self.consumer.assignment_lost() {
+            return Err(error);
+        }
+        if self.transaction.is_fenced() {
+            return Err(WorkerError::Fenced { instance: self.config.instance.clone() });
+        }
+        if self.failures > 0 {
+            std::thread::sleep(RESTART);
+        }
+        self.failures += 1;
+        metrics::counter!("tidewatch_aborts_total").increment(1);
+        tracing::warn!(%error, job = self.job.name(), "a transaction failed; going on from what is committed");
+        self.transaction.abort();
+        // What was written is there whoever wrote it: progress that leaves it out would promise rows that nobody may have read.
+        let ends = self.transaction.ends(std::mem::take);
+        self.transaction = Transaction::start(self.log, &self.transactional_id)?;
+        self.transaction.ends(|known| *known = ends);
+        let list = self.folded_partitions();
+        // The pause of a drain that failed.
+        self.consumer.resume(&list).map_err(WorkerError::kafka("resuming partitions"))?;
+        let stored = self
+            .consumer
+            .committed_offsets(list, COORDINATOR)
+            .map_err(WorkerError::kafka("fetching committed offsets"))?;
+        let mut back = Vec::new();
+        for element in stored.elements() {
+            let partition = element.partition();
+            let stored = match element.offset() {
+                Offset::Offset(offset) => offset,
+                _ => 0,
+            };
+            let Some(owned) = self.partitions.get_mut(partition) else { continue };
+            let (before, after) = (owned.committed, owned.task.offset());
+            match stored {
+                stored if stored == before && (!owned.is_dirty || before != after) => {
+                    owned.task.abort();
+                    back.push((partition, before));
+                }
+                stored if stored == after && owned.is_dirty && before != after => {
+                    owned.task.commit();
+                    owned.committed = after;
+                }
+                // Committed within one record, or by somebody else: the changelog knows.
+                _ => return Err(error),
+            }
+            owned.is_dirty = false;
+        }
+        self.rows.clear();
+        self.unfinished = None;
+        for (partition, offset) in back {
+            self.seek(partition, offset)?;
+        }
+        self.committed_at = Instant::now();
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! Why a worker has to start again.
+
+use rdkafka::error::KafkaError;
+
+use crate::codec::CodecError;
+use crate::engine::RestoreError;
+use crate::settings::SettingsError;
+
+/// Why a worker had to let go of its partitions. It starts again from what is committed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A client call failed.
+    #[error("{action} failed: {source}")]
+    Kafka {
+        /// What was being done.
+        action: &'static str,
+        /// What Kafka said.
+        source: KafkaError,
+    },
+    /// An output was not taken by Kafka.
+    #[error("an output to {topic} was not delivered: {reason}")]
+    Undelivered {
+        /// Topic of the output.
+        topic: String,
+        /// What Kafka said.
+        reason: String,
+    },
+    /// A row does not follow its schema: a fault of the program.
+    #[error("a row of {topic} can't be written: {source}")]
+    Encode {
+        /// Topic of the row.
+        topic: &'static str,
+        /// What is wrong.
+        source: CodecError,
+    },
+    /// The group gave the partitions to another worker.
+    #[error(
+        "partitions were lost to another worker: this one was silent for longer than process.session_timeout"
+    )]
+    Lost,
+    /// The broker has ended this worker's transactions.
+    #[error(
+        "its transactions were ended: it was silent for longer than 15 s, or another worker is at work as \
+         process.instance = {instance:?} (each needs a name of its own, the same after a restart)"
+    )]
+    Fenced {
+        /// The instance.
+        instance: String,
+    },
+    /// The state can't be restored.
+    #[error("{changelog}/{partition}: {source}")]
+    Restore {
+        /// The changelog.
+        changelog: String,
+        /// Partition.
+        partition: i32,
+        /// Why.
+        source: RestoreError,
+    },
+    /// The changelog and the group's offset, which are written together, do not agree.
+    #[error(
+        "{changelog}/{partition} holds the state at offset {offset}, but the group's offset is {committed}: one of them has \
+         been changed by hand; set the group's offset to {offset}, or begin anew under another kafka.prefix"
+    )]
+    Disagreement {
+        /// The changelog.
+        changelog: String,
+        /// Partition.
+        partition: i32,
+        /// The state's offset.
+        offset: i64,
+        /// The group's offset.
+        committed: i64,
+    },
+    /// The settings can't be read or followed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The log is not the one that the state has folded.
+    #[error(
+        "{topic}/{partition} is not the log whose records up to offset {offset} have been folded: it was deleted and made \
+         anew; delete the changelog and the rows too, or begin anew under another kafka.prefix"
+    )]
+    Changed {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// The last that was folded.
+        offset: i64,
+    },
+    /// The topic has more partitions than it was made with.
+    #[error(
+        "{topic} has more than its {expected} partitions: where keys lie is fixed for a generation of a topic; begin anew under \
+         another kafka.prefix"
+    )]
+    Grown {
+        /// Topic.
+        topic: String,
+        /// What topics/*.yaml says.
+        expected: i32,
+    },
+    /// Records are gone that have not been folded.
+    #[error(
+        "records of {topic} were deleted before they were folded: the next one to be folded is gone; raise retention.ms of the topic"
+    )]
+    Cut {
+        /// Topic.
+        topic: String,
+    },
+}
+
+impl WorkerError {
+    pub(super) fn restore(changelog: &str, partition: i32) -> impl FnOnce(RestoreError) -> Self {
+        move |source| Self::Restore { changelog: changelog.to_owned(), partition, source }
+    }
+
+    pub(crate) fn kafka(action: &'static str) -> impl FnOnce(KafkaError) -> Self {
+        move |source| Self::Kafka { action, source }
+    }
+}

@@ -1,0 +1,225 @@
+//! The transactional producer of a worker (I5).
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
+
+use super::WorkerError;
+use super::output::OutputRow;
+use crate::log::Log;
+
+/// After this silence the broker aborts the transaction of a worker that is gone, so that readers go on.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a broker may take to begin with. A worker that can't reach it looks so often whether it has to stop.
+const INITIALISE: Duration = Duration::from_secs(5);
+
+/// A worker's transactions, one after the other.
+pub(crate) struct Transaction {
+    producer: BaseProducer<Deliveries>,
+    log: Log,
+    is_open: bool,
+    /// Rows in the open transaction that follow from records.
+    pub outputs: usize,
+    /// Bytes of all its rows.
+    pub bytes: usize,
+    buffer: Vec<u8>,
+}
+
+/// Where what was written ends: by input partition, then by topic and output partition.
+pub(crate) type Ends = BTreeMap<i32, BTreeMap<(String, i32), i64>>;
+
+/// What the broker said of the records sent.
+#[derive(Default)]
+struct Deliveries {
+    state: Mutex<Delivered>,
+}
+
+#[derive(Default)]
+struct Delivered {
+    /// The first record that was not taken.
+    failure: Option<(String, KafkaError)>,
+    ends: Ends,
+}
+
+impl Deliveries {
+    fn state(&self) -> MutexGuard<'_, Delivered> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    /// The input partition from which a record follows.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, input: usize) {
+        let mut state = self.state();
+        match result {
+            Ok(message) => {
+                let ends = state.ends.entry(input as i32).or_default();
+                let place = (message.topic().to_owned(), message.partition());
+                let end = ends.entry(place).or_default();
+                *end = (*end).max(message.offset() + 1);
+            }
+            Err((error, message)) => {
+                state.failure.get_or_insert_with(|| (message.topic().to_owned(), error.clone()));
+            }
+        }
+    }
+}
+
+impl Transaction {
+    /// A producer with a stable id: it ends what its former life left open, and fences it.
+    pub fn start(log: &Log, id: &str) -> Result<Self, WorkerError> {
+        let producer: BaseProducer<Deliveries> = log
+            .producer()
+            .set("transactional.id", log.name(id))
+            .set("transaction.timeout.ms", TIMEOUT.as_millis().to_string())
+            .set("message.timeout.ms", TIMEOUT.as_millis().to_string())
+            .create_with_context(Deliveries::default())
+            .map_err(WorkerError::kafka("creating the transactional producer"))?;
+        producer
+            .init_transactions(INITIALISE)
+            .map_err(WorkerError::kafka("initialising transactions at kafka.brokers"))?;
+        Ok(Self { producer, log: log.clone(), is_open: false, outputs: 0, bytes: 0, buffer: Vec::new() })
+    }
+
+    /// Adds a row that follows from a record of the input partition `input`; opens a transaction if there is none.
+    pub fn send_row<R: OutputRow>(&mut self, row: &R, input: i32) -> Result<(), WorkerError> {
+        let topic = row.topic();
+        let mut value = std::mem::take(&mut self.buffer);
+        value.clear();
+        row.encode(&mut value).map_err(|source| WorkerError::Encode { topic, source })?;
+        self.bytes += value.len();
+        let name = self.log.name(topic);
+        let sent =
+            self.send(BaseRecord::with_opaque_to(&name, input as usize).key(row.key()).payload(&value));
+        self.buffer = value;
+        sent
+    }
+
+    /// Adds a record that is made of one of the input partition `input`; opens a transaction if there is none.
+    pub fn send_copy(
+        &mut self,
+        (topic, partition): (&str, i32),
+        key: &[u8],
+        value: &[u8],
+        headers: OwnedHeaders,
+        input: i32,
+    ) -> Result<(), WorkerError> {
+        self.outputs += 1;
+        self.bytes += value.len();
+        let record = BaseRecord::with_opaque_to(topic, input as usize).partition(partition);
+        self.send(record.key(key).payload(value).headers(headers))
+    }
+
+    /// Adds a change of the state of the input partition `input`; without a value it removes.
+    pub fn send_change(
+        &mut self,
+        changelog: &str,
+        input: i32,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), WorkerError> {
+        let record = BaseRecord::with_opaque_to(changelog, input as usize).partition(input).key(key);
+        self.send(match value {
+            Some(value) => record.payload(value),
+            None => record,
+        })
+    }
+
+    fn send(&mut self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), WorkerError> {
+        self.open()?;
+        // The queue holds more than a transaction's worth; where it is full, sending makes room.
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
+                    record = returned;
+                    self.poll(Duration::from_millis(10))?;
+                }
+                Err((source, _)) => return Err(WorkerError::Kafka { action: "sending an output", source }),
+            }
+        }
+    }
+
+    /// Serves delivery reports; an error if a record was not taken.
+    pub fn poll(&mut self, wait: Duration) -> Result<(), WorkerError> {
+        self.producer.poll(wait);
+        match self.producer.context().state().failure.take() {
+            None => Ok(()),
+            Some((topic, error)) => Err(WorkerError::Undelivered { topic, reason: error.to_string() }),
+        }
+    }
+
+    /// Whether the broker has ended this producer's life: its name is another one's by now, or it was silent for too long.
+    pub fn is_fenced(&self) -> bool {
+        let fatal = self.producer.client().fatal_error();
+        fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::Fenced)
+    }
+
+    /// Whether records are on their way to the broker.
+    pub fn has_in_flight(&self) -> bool {
+        self.producer.in_flight_count() > 0
+    }
+
+    /// Where what followed from each input partition ends, as far as the broker has acknowledged it.
+    pub fn ends<T>(&self, look: impl FnOnce(&mut Ends) -> T) -> T {
+        look(&mut self.producer.context().state().ends)
+    }
+
+    /// Makes the input's offsets part of the transaction.
+    pub fn send_offsets(
+        &mut self,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), WorkerError> {
+        self.open()?;
+        self.producer
+            .send_offsets_to_transaction(offsets, group, TIMEOUT)
+            .map_err(WorkerError::kafka("adding offsets to the transaction"))
+    }
+
+    /// Commits. Nothing may be in flight: `commit_transaction` would wait for it by polling to a deadline of 100 ms.
+    pub fn commit(&mut self) -> Result<(), WorkerError> {
+        self.producer
+            .commit_transaction(TIMEOUT)
+            .map_err(WorkerError::kafka("committing the transaction"))?;
+        (self.is_open, self.outputs, self.bytes) = (false, 0, 0);
+        Ok(())
+    }
+
+    /// Ends an open transaction without its outputs. Where that fails, the next start ends it.
+    pub fn abort(&mut self) {
+        if self.is_open {
+            (self.is_open, self.outputs, self.bytes) = (false, 0, 0);
+            // What the broker has not taken is of no use any more; but it has to be reported before the client lets go of it.
+            self.producer.purge(PurgeConfig::default().queue().inflight());
+            let started = Instant::now();
+            while self.has_in_flight() && started.elapsed() < Duration::from_secs(5) {
+                self.producer.poll(Duration::from_millis(10));
+            }
+            self.producer.context().state().failure = None;
+            if let Err(error) = self.producer.abort_transaction(Duration::from_secs(5)) {
+                let waited = started.elapsed();
+                tracing::warn!(%error, ?waited, "aborting the transaction; the next start will end it");
+            }
+        }
+    }
+
+    fn open(&mut self) -> Result<(), WorkerError> {
+        if !self.is_open {
+            self.producer.begin_transaction().map_err(WorkerError::kafka("beginning a transaction"))?;
+            self.is_open = true;
+        }
+        Ok(())
+    }
+}
