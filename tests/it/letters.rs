@@ -12,8 +12,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use tidewatch::codec;
 use tidewatch::engine::Counts;
+use tidewatch::families;
 use tidewatch::families::civic::event::{CivicEvent, issue_id};
-use tidewatch::runtime;
 use tidewatch::tools::dead_letters::HEADER;
 
 use crate::chaos::end_exactly_once;
@@ -63,7 +63,7 @@ fn seconds_from_now(seconds: i64) -> String {
 
 /// What has become of all records of the family.
 fn counts(system: &System) -> Counts {
-    let (_, totals) = expected::fold(system, &civic::sla_job());
+    let (_, totals) = expected::fold(system, &families::civic::sla_job());
     totals.values().fold(Counts::default(), |sum, totals| Counts {
         read: sum.read + totals.records.read,
         folded: sum.folded + totals.records.folded,

@@ -162,8 +162,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::families::civic::event;
-    use crate::families::civic::event::{Body, IssueStatus, IssueStatusChanged, ReportSubmitted};
+    use crate::families::civic::event::{
+        self as civic, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted,
+    };
     use crate::tools::dead_letters::letter::tests::letter;
 
     const PARTITIONS: u32 = 4;
