@@ -3,6 +3,7 @@
 pub mod first_append;
 pub mod lag;
 mod position;
+pub mod redriven;
 pub mod replay;
 pub mod statistics;
 pub mod topics;

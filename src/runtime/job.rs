@@ -8,7 +8,7 @@ use rdkafka::message::Message;
 use super::marks;
 use crate::codec::{self, CodecError};
 use crate::engine::{FamilySettings, Operator, Payload, Record, Task};
-use crate::log::{Log, first_append};
+use crate::log::{Log, first_append, redriven};
 use crate::settings::{Document, History, ReadSettings, SettingsError, SettingsVersions};
 
 /// Reads a value of a subject.
@@ -78,6 +78,7 @@ impl<O: Operator> Job<O> {
             Some(Ok(version)) => Payload::Mark(versions.at(version)?),
             Some(Err(reason)) => Payload::Undecodable(reason),
             None => match (self.decode)(self.topic, message.payload()) {
+                Ok(event) if redriven::is_for_another(message, O::NAME) => Payload::ForAnother(event),
                 Ok(event) => Payload::Event(event),
                 Err(error) => Payload::Undecodable(error.to_string()),
             },

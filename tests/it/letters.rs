@@ -14,7 +14,7 @@ use tidewatch::codec;
 use tidewatch::engine::Counts;
 use tidewatch::families;
 use tidewatch::families::civic::event::{CivicEvent, issue_id};
-use tidewatch::tools::dead_letters::HEADER;
+use tidewatch::log::redriven;
 
 use crate::chaos::end_exactly_once;
 use crate::expected;
@@ -80,7 +80,7 @@ fn count(system: &System, topic: &str) -> usize {
 /// The records that were redriven, by what their header says.
 fn redriven(system: &System) -> Vec<(String, OwnedMessage)> {
     let origin = |record: &OwnedMessage| {
-        let header = record.headers()?.iter().find(|header| header.key == HEADER)?;
+        let header = record.headers()?.iter().find(|header| header.key == redriven::FROM)?;
         Some(String::from_utf8(header.value?.to_vec()).unwrap())
     };
     let records = system.read_committed("civic").into_values().flatten();
