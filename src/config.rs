@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regex::Regex;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 /// A setting that is wrong: which, what it is, and what is allowed.
@@ -35,18 +36,18 @@ pub enum ConfigError {
 }
 
 /// All settings of a process.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The log.
     pub kafka: KafkaConfig,
-    /// The analysts' store.
+    /// The store of the tables.
     pub clickhouse: ClickHouseConfig,
     /// This process's HTTP listener.
     pub http: HttpConfig,
     /// Limits of what comes in.
     pub ingest: IngestConfig,
-    /// The folding worker.
+    /// The workers that fold the family topics.
     pub process: ProcessConfig,
     /// The writer of tables.
     pub sink: SinkConfig,
@@ -58,22 +59,22 @@ pub struct Config {
 }
 
 /// Section `kafka`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaConfig {
-    /// Bootstrap servers, `host:port,host:port`.
+    /// Bootstrap servers: `host:port`, several separated by commas.
     pub brokers: String,
-    /// Put before every topic, group and transactional id, so that several systems share a cluster.
+    /// Put before the name of every topic, group and transactional id, so that several systems can share a cluster.
     pub prefix: String,
-    /// Replicas of the topics that are created.
+    /// The replication factor of the topics that `tidewatch migrate` creates.
     pub replication: i32,
-    /// Further settings of librdkafka, by their own names (TLS, SASL …); in a file only, for the names have dots.
+    /// Further settings of librdkafka by their own names, for example for TLS and SASL. In a file only: the names have dots.
     #[serde(default)]
     pub client: BTreeMap<String, Secret>,
 }
 
 /// Section `clickhouse`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClickHouseConfig {
     /// Its HTTP endpoint.
@@ -87,37 +88,41 @@ pub struct ClickHouseConfig {
 }
 
 /// Section `http`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
-    /// Where this process listens: `/livez`, `/readyz`, `/metrics`, and the routes of its roles.
+    /// The address and port of this process, for example `127.0.0.1:8080` or `[::]:8080`: health, metrics, and the routes of its roles.
     #[serde(deserialize_with = "address")]
+    #[schemars(with = "String")]
     pub listen: SocketAddr,
-    /// How long an answer may take before it is 503.
+    /// How long an answer may take; then it is 503.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub request_timeout: Duration,
-    /// Requests that are at work at once; those beyond are answered with 503 immediately.
+    /// How many requests are worked on at once; further ones are answered with 503 immediately.
     pub concurrent_requests: usize,
-    /// Live streams that are open at once, which don't count as requests at work.
+    /// How many live streams may be open at once. They do not count as requests.
     pub concurrent_streams: usize,
 }
 
 /// Section `ingest`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IngestConfig {
-    /// How long Kafka may take to acknowledge before the answer is 503.
+    /// How long Kafka may take to acknowledge events; then the answer is 503.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub delivery_timeout: Duration,
-    /// The secret with which ids of users are hashed: the same for all processes of a system, and for good. Without one each
-    /// process makes its own: hashes can't be compared beyond it, but nobody can guess users from them either.
+    /// The secret with which ids of users are hashed. Set the same for all processes of a system, and keep it: without it each
+    /// process makes one of its own at start, and a user's hash differs between processes and after a restart.
     #[serde(default)]
     pub salt: Option<Secret>,
-    /// Names of parameters of a URL's query whose values enter the log, with commas between.
+    /// Names of query parameters of URLs, separated by commas, whose values are kept. The values of all others are removed.
     #[serde(default = "query_allow")]
     pub query_allow: String,
-    /// A regular expression: a segment of a path that it matches as a whole is an id, besides those that look like one.
+    /// A regular expression for ids in URL paths that do not look like ids: a segment that it matches as a whole becomes `:id`.
     #[serde(default, deserialize_with = "whole_pattern")]
+    #[schemars(with = "Option<String>")]
     pub route_ids: Option<Regex>,
 }
 
@@ -137,70 +142,76 @@ fn query_allow() -> String {
 }
 
 /// Section `process`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessConfig {
-    /// Name of this instance, part of its transactional id: stable over restarts, its own among all instances.
+    /// The name of this worker, part of its transactional ids: unique among all that run `process` or `ingest`, and the same after a restart.
     pub instance: String,
-    /// How long a transaction gathers, from the end of the last one.
+    /// How long a transaction collects rows, counted from the end of the one before.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub commit_interval: Duration,
-    /// A transaction closes at so many rows.
+    /// A transaction is committed when it holds so many rows.
     pub commit_outputs: usize,
-    /// A transaction closes at so many bytes of rows.
+    /// A transaction is committed when it holds so many bytes of rows.
     pub commit_bytes: usize,
-    /// Silence after which the group gives this worker's partitions to another.
+    /// When a worker has not been heard of for so long, its partitions go to another.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub session_timeout: Duration,
-    /// Workers in this process, each a thread with clients of its own.
+    /// How many workers a job has in this process, each a thread with Kafka clients of its own.
     pub threads: usize,
-    /// A folder for local copies of the state, which shorten a restart; without one the changelog alone is read.
+    /// A folder for local copies of the state, which shorten a restart. Without it the state is read from the changelog alone.
     #[serde(default)]
     pub state_dir: Option<PathBuf>,
-    /// How often local copies are written; also when partitions are handed over, and at the end.
+    /// How often local copies are written. They are also written when partitions are handed over, and at the end.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub snapshot_interval: Duration,
 }
 
 /// Section `sink`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SinkConfig {
-    /// A batch closes at so many rows.
+    /// A batch is written when it holds so many rows.
     pub batch_rows: usize,
-    /// A batch closes at so many bytes.
+    /// A batch is written when it holds so many bytes.
     pub batch_bytes: usize,
-    /// A batch closes at this age.
+    /// A batch is written at this age at the latest.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub batch_age: Duration,
-    /// Silence after which the group gives this sink's partitions to another.
+    /// When a sink has not been heard of for so long, its partitions go to another.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub session_timeout: Duration,
 }
 
 /// Section `serve`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServeConfig {
-    /// What rows that were seen on the log may take in memory, about.
+    /// About how much memory the cache of rows may take, in bytes.
     pub cache_bytes: usize,
 }
 
 /// One of `api_keys`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKeyConfig {
     /// The key itself.
     pub key: Secret,
-    /// The tenant for which it speaks.
+    /// The tenant whose data it gives access to.
     pub tenant: String,
-    /// What it may do.
+    /// What it may do. `ingest`: send events; `read`: read rows and settings; `admin`: change settings.
     #[serde(deserialize_with = "scopes")]
     pub scopes: Vec<Scope>,
 }
 
 /// What an API key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum Scope {
     /// Send events.
     Ingest,
@@ -224,8 +235,9 @@ impl Scope {
 }
 
 /// A text that is never printed.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("writeOnly" = true))]
 pub struct Secret(String);
 
 impl Secret {
@@ -308,6 +320,23 @@ impl Config {
         Ok(config)
     }
 
+    /// The defaults, whatever the environment says.
+    ///
+    /// # Errors
+    /// They can't be read: a fault of the program.
+    pub fn defaults() -> Result<serde_json::Value, ConfigError> {
+        Ok(defaults_and(None).build()?.try_deserialize()?)
+    }
+
+    /// What is allowed of a setting, as it is said where `value` is refused; `None` where it is not.
+    pub fn allowed(name: &str, value: &str) -> Option<&'static str> {
+        let config = defaults_and(None).set_override(name, value).ok()?.build().ok()?;
+        match config.try_deserialize::<Self>().ok()?.check() {
+            Err(ConfigError::NotAllowed { name: refused, allowed, .. }) if refused == name => Some(allowed),
+            _ => None,
+        }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |name: &str, value: String, allowed| {
             Err(ConfigError::NotAllowed { name: name.to_owned(), value, allowed })
@@ -352,28 +381,42 @@ impl Config {
         if !(1..=64).contains(&self.process.threads) {
             return refuse("process.threads", self.process.threads.to_string(), "expected 1 to 64");
         }
-        // A transaction that gathers for longer would be ended by the broker's time-out of 15 s.
-        if self.process.commit_interval > Duration::from_secs(10) {
-            return refuse(
+        let [millisecond, second, minute] = [1, 1_000, 60_000].map(Duration::from_millis);
+        for (name, value, least, most, allowed) in [
+            // A transaction that gathers for longer would be ended by the broker's time-out of 15 s.
+            (
                 "process.commit_interval",
-                format!("{:?}", self.process.commit_interval),
-                "expected at most 10 s",
-            );
-        }
-        for (name, value, least) in [
-            ("process.commit_interval", self.process.commit_interval, Duration::from_millis(1)),
-            ("process.session_timeout", self.process.session_timeout, Duration::from_secs(1)),
-            ("sink.session_timeout", self.sink.session_timeout, Duration::from_secs(1)),
-            ("sink.batch_age", self.sink.batch_age, Duration::from_millis(1)),
-            ("ingest.delivery_timeout", self.ingest.delivery_timeout, Duration::from_millis(100)),
-            ("http.request_timeout", self.http.request_timeout, Duration::from_millis(100)),
+                self.process.commit_interval,
+                millisecond,
+                10 * second,
+                "expected 1ms to 10s",
+            ),
+            (
+                "process.session_timeout",
+                self.process.session_timeout,
+                second,
+                5 * minute,
+                "expected 1s to 5min",
+            ),
+            ("sink.session_timeout", self.sink.session_timeout, second, 5 * minute, "expected 1s to 5min"),
+            ("sink.batch_age", self.sink.batch_age, millisecond, 5 * minute, "expected 1ms to 5min"),
+            (
+                "ingest.delivery_timeout",
+                self.ingest.delivery_timeout,
+                100 * millisecond,
+                5 * minute,
+                "expected 100ms to 5min",
+            ),
+            (
+                "http.request_timeout",
+                self.http.request_timeout,
+                100 * millisecond,
+                5 * minute,
+                "expected 100ms to 5min, and more than ingest.delivery_timeout",
+            ),
         ] {
-            if value < least || value > Duration::from_secs(300) {
-                return refuse(
-                    name,
-                    format!("{value:?}"),
-                    "expected at most 5 minutes, and no less than 1 s for a session, 100 ms for a delivery or a request, 1 ms else",
-                );
+            if value < least || value > most {
+                return refuse(name, format!("{value:?}"), allowed);
             }
         }
         if self.http.request_timeout <= self.ingest.delivery_timeout {
@@ -505,6 +548,18 @@ fn is_host_and_port(broker: &str) -> bool {
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+/// The form of a duration, as JSON schemas have it.
+pub const DURATION: &str = "^[0-9]+ ?(ms|s|m|min|h|d)$";
+
+/// The schema of a duration.
+pub fn duration_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": DURATION,
+        "examples": ["100ms", "10s", "72h", "30d"],
+    })
 }
 
 /// Reads a duration like `100ms`, `10s`, `5min`, `72h` or `30d`.

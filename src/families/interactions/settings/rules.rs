@@ -13,21 +13,22 @@ use crate::settings::{Problem, Span, within};
 
 const DAY: Millis = 86_400_000;
 
-/// A rule: one of the four matchers, with its parameters.
+/// A rule: exactly one of the four matchers, with its parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Rule")]
 #[serde(default, deny_unknown_fields)]
 pub struct RuleDocument {
-    /// Whether it is in force.
+    /// Whether the rule is in force.
     pub enabled: bool,
-    /// What a signal of it counts towards a score, 0 to 1.
+    /// How much a signal of this rule adds to a score.
     pub weight: f64,
-    /// Many of a kind, close together.
+    /// Finds many events of a kind, close together.
     pub count: Option<CountDocument>,
-    /// Nothing follows that should.
+    /// Finds events that are not followed by what should follow.
     pub absence: Option<AbsenceDocument>,
-    /// The pointer turns back again and again.
+    /// Finds a pointer that turns back again and again.
     pub reversal: Option<ReversalDocument>,
-    /// One thing follows another.
+    /// Finds one event that follows another.
     pub sequence: Option<SequenceDocument>,
 }
 
@@ -37,34 +38,35 @@ impl Default for RuleDocument {
     }
 }
 
-/// Events that a rule is about: those that meet it in all that it says.
+/// Which events are meant: those that meet all of its fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Condition")]
 #[serde(default, deny_unknown_fields)]
 pub struct ConditionDocument {
-    /// Of one of these types; navigations by their kind.
+    /// Of one of these types. Navigations are named by their kind; `navigation` is any of them. At least one.
     pub r#type: Vec<TypeName>,
-    /// On an element that invites a click, or on none.
+    /// On an element that invites a click, or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interactive: Option<bool>,
-    /// Selecting text, or not.
+    /// A click that selected text, or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selected_text: Option<bool>,
-    /// Of a form or request: failed, or succeeded.
+    /// A form or request that failed, or succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<bool>,
-    /// Of a request: at least this status; no answer counts as more than any.
+    /// A request with at least this status. A request without an answer counts as more than any status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_at_least: Option<i16>,
-    /// Of a request: one that is meant to change something (not GET, HEAD or OPTIONS), or not.
+    /// A request that is meant to change something (not GET, HEAD or OPTIONS), or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writes: Option<bool>,
-    /// On an element of one of these tags.
+    /// On an element with one of these tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// On another route than what went before.
+    /// On another route than the event before it in the rule.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub other_route: bool,
-    /// At most so long after what went before.
+    /// At most so long after the event before it in the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
 }
@@ -146,79 +148,83 @@ pub enum MetricName {
     Chebyshev,
 }
 
-/// Many of a kind, close together; found once a streak, as soon as there are enough.
+/// Many events of a kind, close together: one signal a streak, as soon as there are enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Count")]
 #[serde(default, deny_unknown_fields)]
 pub struct CountDocument {
     /// What is counted.
     pub of: Vec<ConditionDocument>,
-    /// How many it takes.
+    /// How many events it takes; at most 24 where `span` is set.
     pub at_least: u32,
-    /// Each less than so long after the one before.
+    /// Each event is less than this after the one before.
     pub gap: Option<Span>,
-    /// The last `at_least` of them within so long.
+    /// The last `at_least` events are within this time.
     pub span: Option<Span>,
-    /// From the first to the last at least so long.
+    /// The first and the last event are at least this far apart.
     pub lasting: Option<Span>,
-    /// Each less than so far from the one before, in px.
+    /// Each event is less than this from the one before, in px.
     pub distance: Option<u32>,
-    /// How that is measured.
+    /// How `distance` is measured.
     pub metric: MetricName,
-    /// What they have in common.
+    /// What the events have in common.
     pub same: SameName,
-    /// Events so close behind one another count as one.
+    /// Events that follow one another within this time count as one.
     pub merge: Span,
-    /// What is followed by one of these does not count.
+    /// Events that are followed by one of these do not count.
     pub unless: Vec<ConditionDocument>,
-    /// One of those spoils the whole streak.
+    /// Whether one of `unless` undoes the whole streak, not only the event before it.
     pub spoils: bool,
-    /// Ends a streak.
+    /// Events that end a streak.
     pub reset: Vec<ConditionDocument>,
 }
 
-/// Nothing follows that should.
+/// Events that are not followed by what should follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Absence")]
 #[serde(default, deny_unknown_fields)]
 pub struct AbsenceDocument {
-    /// What should be followed.
+    /// The events that should be followed.
     pub after: Vec<ConditionDocument>,
-    /// By one of these.
+    /// What should follow: one of these.
     pub of: Vec<ConditionDocument>,
-    /// Up to so long after it.
+    /// How long it may take.
     pub within: Span,
     /// What both have in common.
     pub same: SameName,
-    /// More of the first belong to one signal if they have this in common.
+    /// Several events of `after` make one signal where they have this in common.
     pub collapse: SameName,
-    /// How many of the first it takes.
+    /// How many events of `after` a signal takes.
     pub at_least: u32,
-    /// How many of the first it may be.
+    /// How many events of `after` a signal may have; not less than `at_least`.
     pub at_most: Option<u32>,
-    /// Found only once one of these comes, that late or later; if it comes earlier, nothing is found.
+    /// If set, there is a signal only when one of these comes after `within`; if one comes earlier, there is none.
     pub then: Vec<ConditionDocument>,
-    /// The end of the session is such a one.
+    /// Whether the end of the session counts as one of `then`.
     pub or_session_end: bool,
 }
 
-/// The pointer turns back again and again.
+/// A pointer that turns back again and again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Reversal")]
 #[serde(default, deny_unknown_fields)]
 pub struct ReversalDocument {
-    /// How often.
+    /// How often it turns.
     pub at_least: u32,
-    /// Within so long.
+    /// Within this time.
     pub span: Span,
 }
 
-/// One thing follows another.
+/// One event that follows another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Sequence")]
 #[serde(default, deny_unknown_fields)]
 pub struct SequenceDocument {
-    /// The one.
+    /// The first event.
     pub first: Vec<ConditionDocument>,
-    /// The other.
+    /// The event that follows it.
     pub then: Vec<ConditionDocument>,
-    /// At most so long after it.
+    /// At most so long after the first.
     pub within: Span,
     /// What both have in common.
     pub same: SameName,
