@@ -39,21 +39,21 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The log.
+    /// The Kafka cluster that holds the log.
     pub kafka: KafkaConfig,
-    /// The store of the tables.
+    /// The ClickHouse server that holds the tables.
     pub clickhouse: ClickHouseConfig,
-    /// This process's HTTP listener.
+    /// The HTTP listener of the process.
     pub http: HttpConfig,
-    /// Limits of what comes in.
+    /// The role `ingest`: how events are taken in and cleaned.
     pub ingest: IngestConfig,
-    /// The workers that fold the family topics.
+    /// The role `process`: the workers that fold the family topics.
     pub process: ProcessConfig,
-    /// The writer of tables.
+    /// The role `sink`: how the tables are written.
     pub sink: SinkConfig,
-    /// The read API.
+    /// The role `serve`: the read API.
     pub serve: ServeConfig,
-    /// Who may do what.
+    /// The API keys, each an entry `[[api_keys]]` of the file.
     #[serde(default)]
     pub api_keys: Vec<ApiKeyConfig>,
 }

@@ -37,6 +37,9 @@ They are set for a tenant, or for all tenants, while everything runs: [rules](ru
 is inherited from what is set for all tenants, and then from the defaults.
 ";
 
+/// Nothing to refer to.
+static NONE: Value = Value::Null;
+
 /// A value that no check lets pass: longer than any duration that is allowed.
 const LONG: &str = "100000d";
 
@@ -115,11 +118,11 @@ impl Page<'_> {
     }
 
     /// The name and the schema of what a property refers to, itself or in a list or by name.
-    fn definition<'s>(&'s self, schema: &'s Value) -> (String, &'s Value) {
+    fn definition(&self, schema: &Value) -> (String, &Value) {
         let alternatives = schema["anyOf"].as_array().into_iter().flatten();
         let inner = alternatives.chain([schema, &schema["items"], &schema["additionalProperties"]]);
         let name = inner.filter_map(|inner| inner["$ref"].as_str()?.strip_prefix("#/$defs/")).next();
-        name.map_or((String::new(), &Value::Null), |name| (name.to_owned(), &self.schema["$defs"][name]))
+        name.map_or((String::new(), &NONE), |name| (name.to_owned(), &self.schema["$defs"][name]))
     }
 
     /// Where, among the defaults, the objects lie that a property holds.
