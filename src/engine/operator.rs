@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::evidence::Trail;
-use super::state::{State, tenant_of};
+use super::key_cell::tenant_of;
+use super::state::State;
 use super::time::Allowance;
 use super::timers::TimerTime;
 use crate::engine::rows::{DeadLetter, LateEvent, RowMeta};
@@ -89,10 +90,14 @@ pub(super) struct Position {
     pub emissions: HashMap<Uuid, u16, RandomState>,
 }
 
+/// The state of a task of an operator.
+pub(super) type OperatorState<O> =
+    State<<O as Operator>::Name, <O as Operator>::Entry, <O as Operator>::Timer>;
+
 /// What an operator can see and do: the state of one key, its timers, and rows.
 pub struct Context<'a, O: Operator> {
     pub(super) position: &'a mut Position,
-    pub(super) state: &'a mut State<O>,
+    pub(super) state: &'a mut OperatorState<O>,
     pub(super) key: usize,
     pub(super) allowance: Allowance,
     pub(super) settings: &'a O::Settings,
