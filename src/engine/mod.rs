@@ -36,7 +36,7 @@ pub use changelog::RestoreError;
 pub use cursor::Totals;
 pub use driver::{Snapshot, TestDriver};
 pub use event::{Event, Identity, Millis};
-pub use evidence::Trail;
+pub use evidence::EvidenceState;
 pub use operator::{Context, ENTRY_LIMIT, KEY_LIMIT, Operator, Rejection};
 pub use record::{Payload, Record, TEXT_KEPT, VALUE_KEPT};
 pub use settings::{FamilySettings, TenantSettings};
