@@ -68,7 +68,7 @@ pub struct KafkaConfig {
     pub prefix: String,
     /// The replication factor of the topics that `tidewatch migrate` creates.
     pub replication: i32,
-    /// Further settings of librdkafka by their own names, for example for TLS and SASL. In a file only: the names have dots.
+    /// Further settings of librdkafka by their own names, for example `socket.timeout.ms`. In a file only: the names have dots.
     #[serde(default)]
     pub client: BTreeMap<String, Secret>,
 }

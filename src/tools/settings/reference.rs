@@ -91,7 +91,8 @@ impl Page<'_> {
             let mut lists = String::new();
             for (property, schema) in object["properties"].as_object().into_iter().flatten() {
                 let places: Vec<String> = places.iter().map(|place| format!("{place}/{property}")).collect();
-                let is_set = |place: &&String| self.defaults.pointer(place).is_some_and(|value| !value.is_null());
+                let is_set =
+                    |place: &&String| self.defaults.pointer(place).is_some_and(|value| !value.is_null());
                 let place = places.iter().find(is_set).or(places.first());
                 let default = schema.get("default").or_else(|| self.defaults.pointer(place?));
                 let allowed = place.and_then(|place| (self.refusal)(place, schema)).unwrap_or_default();
@@ -198,7 +199,11 @@ fn without_null(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let says = |value: &Value| !value.is_null() && value.as_array().is_none_or(|all| !all.is_empty());
-            fields.iter().filter(|(_, value)| says(value)).map(|(name, value)| (name.clone(), without_null(value))).collect()
+            fields
+                .iter()
+                .filter(|(_, value)| says(value))
+                .map(|(name, value)| (name.clone(), without_null(value)))
+                .collect()
         }
         Value::Array(items) => items.iter().map(without_null).collect(),
         other => other.clone(),
