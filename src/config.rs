@@ -145,7 +145,7 @@ fn query_allow() -> String {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessConfig {
-    /// The name of this worker, part of its transactional ids: unique among all that run `process` or `ingest`, and the same after a restart.
+    /// The name of this worker, part of its transactional ids: unique among the processes of its role, and the same after a restart.
     pub instance: String,
     /// How long a transaction collects rows, counted from the end of the one before.
     #[serde(deserialize_with = "duration")]

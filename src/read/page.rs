@@ -134,7 +134,7 @@ mod tests {
     /// A file that was forgotten in the list would be missed by a browser only.
     #[test]
     fn every_file_of_the_folder_is_served() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/serve/page");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/read/page");
         let mut found: Vec<String> = fs::read_dir(folder)
             .unwrap()
             .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
