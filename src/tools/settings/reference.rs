@@ -17,7 +17,7 @@ const HEAD: &str = "# Settings
 
 ## Settings of a process
 
-They are read at start: defaults < file < environment < flags. All of `kafka.brokers`:
+They are read at start: defaults < file < environment < flags. The three forms of one setting, `kafka.brokers`:
 
 | where | how |
 | --- | --- |
@@ -94,7 +94,9 @@ impl Page<'_> {
                 let is_set =
                     |place: &&String| self.defaults.pointer(place).is_some_and(|value| !value.is_null());
                 let place = places.iter().find(is_set).or(places.first());
-                let default = schema.get("default").or_else(|| self.defaults.pointer(place?));
+                // Where objects of a type lie at many places, what holds at one of them is no default of the type.
+                let only = places.first().filter(|_| places.len() == 1);
+                let default = schema.get("default").or_else(|| self.defaults.pointer(only?));
                 let allowed = place.and_then(|place| (self.refusal)(place, schema)).unwrap_or_default();
                 let (shown, list) = shown_default(property, default, &object["required"]);
                 lists += &list;
@@ -225,7 +227,7 @@ fn refusal_of_process(place: &str, property: &Value) -> Option<String> {
         _ => " ",
     };
     let allowed = Config::allowed(&place.trim_start_matches('/').replace('/', "."), value)?;
-    Some(allowed.trim_start_matches("expected ").to_owned())
+    Some(allowed.trim_start_matches("expected ").trim_end_matches(" are allowed").to_owned())
 }
 
 fn refusal_of_family(kind: &SettingsKind, place: &str, property: &Value) -> Option<String> {
