@@ -114,8 +114,9 @@ fn commands_and_their_options_exist() {
     };
     let mut count = 0;
     for page in pages() {
-        let (blocks, _) = parse(&page);
-        for line in blocks.iter().flat_map(|block| block.text.lines()) {
+        let (blocks, prose) = parse(&page);
+        let inline = prose.split('`').skip(1).step_by(2);
+        for line in blocks.iter().flat_map(|block| block.text.lines()).chain(inline) {
             let line = line.trim_start().trim_start_matches("$ ");
             let line = line.split(" # ").next().unwrap_or_default();
             let Some(rest) = line.strip_prefix("tidewatch ").or_else(|| line.strip_prefix("cargo ")) else {
