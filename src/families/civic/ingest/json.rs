@@ -1,6 +1,7 @@
 //! Reports and changes of status as the API's JSON has them.
 
 use axum::http::StatusCode;
+use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -71,11 +72,12 @@ pub(super) struct Change {
 }
 
 /// The status of an issue.
-#[derive(ToSchema)]
-#[schema(as = IssueStatus, rename_all = "snake_case")]
-#[expect(dead_code, reason = "it describes what is read by hand")]
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = IssueStatus)]
 enum IssueStatusName {
     Open,
+    #[serde(alias = "in-progress")]
     InProgress,
     Resolved,
     Closed,
@@ -180,18 +182,17 @@ pub(super) fn change(
 }
 
 fn issue_status(text: Option<&str>, field: &str) -> Result<IssueStatus, ApiError> {
-    match text {
-        Some("open") => Ok(IssueStatus::Open),
-        Some("in_progress" | "in-progress") => Ok(IssueStatus::InProgress),
-        Some("resolved") => Ok(IssueStatus::Resolved),
-        Some("closed") => Ok(IssueStatus::Closed),
-        Some(other) => {
-            let known = IssueStatus::NAMES.join(", ");
-            let reason = format!("{:?} is unknown; expected one of {known}", fields::shortened(other));
-            Err(ApiError::invalid(field, reason))
-        }
-        None => Err(ApiError::invalid(field, "missing")),
-    }
+    let text = text.ok_or_else(|| ApiError::invalid(field, "missing"))?;
+    let name = IssueStatusName::deserialize(StrDeserializer::<value::Error>::new(text)).map_err(|_| {
+        let known = IssueStatus::NAMES.join(", ");
+        ApiError::invalid(field, format!("{:?} is unknown; expected one of {known}", fields::shortened(text)))
+    })?;
+    Ok(match name {
+        IssueStatusName::Open => IssueStatus::Open,
+        IssueStatusName::InProgress => IssueStatus::InProgress,
+        IssueStatusName::Resolved => IssueStatus::Resolved,
+        IssueStatusName::Closed => IssueStatus::Closed,
+    })
 }
 
 /// An issue's id. Whether there is such an issue, only the task of its partition knows.

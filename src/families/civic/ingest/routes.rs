@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -11,7 +11,7 @@ use super::json::{Change, Either, Receipt, Report, change, either, issue_id, rep
 use crate::families::civic::Civic;
 use crate::http::{ApiError, CanIngest, Path};
 use crate::ingest::body::{Form, parse};
-use crate::ingest::handler::{AnswerToBatch, AnswerToOne, Handler};
+use crate::ingest::handler::{Answer, AnswerToBatch, AnswerToOne, Handler};
 
 /// The family's routes.
 pub fn routes() -> OpenApiRouter<Handler<Civic>> {
@@ -25,7 +25,7 @@ pub fn routes() -> OpenApiRouter<Handler<Civic>> {
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
     request_body = Reports,
-    responses((status = 202, description = "Kafka holds what is accepted.", body = ReportsAnswer, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
+    responses((status = 202, description = "Kafka holds what is accepted.", body = Answer<Receipt>, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
 )]
 async fn reports(
     State(handler): State<Handler<Civic>>,
@@ -91,13 +91,4 @@ enum Reports {
 struct Batch<T> {
     /// At most 1000; more are answered with 413.
     events: Vec<T>,
-}
-
-/// The answer to a report, or to a batch of them.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it describes what the handler answers")]
-enum ReportsAnswer {
-    One(AnswerToOne<Receipt>),
-    Batch(AnswerToBatch<Receipt>),
 }

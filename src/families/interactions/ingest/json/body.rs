@@ -2,8 +2,8 @@
 
 use compact_str::CompactString;
 
-use super::forms::{Click, ClickType, Defined, Failed, FailureName, FieldType, Input, Moved, Navigated, NavigationName, PageType, Requested, Scrolled, Shown, Viewport};
-use crate::families::interactions::event::{Custom, Failure, FailureKind, Field, FieldKind, Moves, Navigation, NavigationKind, Page, PageKind, Point, Pointer, PointerKind, Request, Scroll};
+use super::forms::{Click, ClickType, Defined, Failed, FailureName, FieldType, Input, Moved, Mutated, Navigated, NavigationName, PageType, Requested, Scrolled, Sent, Shown, Viewport, Wanting};
+use crate::families::interactions::event::{Body, Custom, Failure, FailureKind, Field, FieldKind, Moves, Mutation, Navigation, NavigationKind, Page, PageKind, Point, Pointer, PointerKind, Request, Scroll, Submit, Validation};
 use crate::http::ApiError;
 use crate::ingest::body::at;
 
@@ -18,12 +18,12 @@ fn whole(number: f64, path: &str, field: &str) -> Result<i32, ApiError> {
 }
 
 impl Click {
-    pub(super) fn body(self, path: &str) -> Result<Pointer, ApiError> {
+    pub(super) fn body(self, path: &str) -> Result<Body, ApiError> {
         let Self { kind, x, y, viewport, target, selected_text, .. } = self;
         let size = |field: &str, of: fn(&Viewport) -> f64| {
             viewport.as_ref().map(|viewport| whole(of(viewport), path, field)).transpose()
         };
-        Ok(Pointer {
+        Ok(Body::Pointer(Pointer {
             kind: match kind {
                 ClickType::Click => PointerKind::Click,
                 ClickType::DoubleClick => PointerKind::DoubleClick,
@@ -35,14 +35,14 @@ impl Click {
             viewport_height: size("viewport.height", |viewport| viewport.height)?,
             target: target.map(Into::into).unwrap_or_default(),
             selected_text,
-        })
+        }))
     }
 }
 
 impl Input {
-    pub(super) fn body(self) -> Field {
+    pub(super) fn body(self, _: &str) -> Result<Body, ApiError> {
         let Self { kind, target, form, .. } = self;
-        Field {
+        Ok(Body::Field(Field {
             kind: match kind {
                 FieldType::Key => FieldKind::Key,
                 FieldType::Input => FieldKind::Input,
@@ -52,30 +52,44 @@ impl Input {
             },
             target: target.map(Into::into).unwrap_or_default(),
             form: form.map(Into::into),
-        }
+        }))
+    }
+}
+
+impl Sent {
+    pub(super) fn body(self, _: &str) -> Result<Body, ApiError> {
+        Ok(Body::Submit(Submit { form: self.form.into(), failed: self.failed }))
+    }
+}
+
+impl Wanting {
+    pub(super) fn body(self, _: &str) -> Result<Body, ApiError> {
+        let Self { form, target, code, .. } = self;
+        let target = target.map(Into::into);
+        Ok(Body::Validation(Validation { form: form.into(), target, code: code.map(Into::into) }))
     }
 }
 
 impl Scrolled {
-    pub(super) fn body(self, path: &str) -> Result<Scroll, ApiError> {
-        Ok(Scroll { x: whole(self.x, path, "x")?, y: whole(self.y, path, "y")? })
+    pub(super) fn body(self, path: &str) -> Result<Body, ApiError> {
+        Ok(Body::Scroll(Scroll { x: whole(self.x, path, "x")?, y: whole(self.y, path, "y")? }))
     }
 }
 
 impl Moved {
-    pub(super) fn body(self, path: &str) -> Result<Moves, ApiError> {
+    pub(super) fn body(self, path: &str) -> Result<Body, ApiError> {
         let points = self.points.iter().enumerate().map(|(index, [after, x, y])| {
             let number =
                 |number: f64, place: usize| whole(number, path, &format!("points[{index}][{place}]"));
             Ok(Point { after: number(*after, 0)?, x: number(*x, 1)?, y: number(*y, 2)? })
         });
-        Ok(Moves { points: points.collect::<Result<_, ApiError>>()? })
+        Ok(Body::Moves(Moves { points: points.collect::<Result<_, ApiError>>()? }))
     }
 }
 
 impl Navigated {
-    pub(super) fn body(self) -> Navigation {
-        Navigation {
+    pub(super) fn body(self, _: &str) -> Result<Body, ApiError> {
+        Ok(Body::Navigation(Navigation {
             kind: match self.navigation {
                 NavigationName::Push => NavigationKind::Push,
                 NavigationName::Replace => NavigationKind::Replace,
@@ -84,38 +98,45 @@ impl Navigated {
                 NavigationName::Reload => NavigationKind::Reload,
                 NavigationName::Hash => NavigationKind::Hash,
             },
-        }
+        }))
     }
 }
 
 impl Shown {
-    pub(super) fn body(self) -> Page {
-        Page {
+    pub(super) fn body(self, _: &str) -> Result<Body, ApiError> {
+        Ok(Body::Page(Page {
             kind: match self.kind {
                 PageType::PageShow => PageKind::Show,
                 PageType::PageHide => PageKind::Hide,
                 PageType::PageUnload => PageKind::Unload,
             },
-        }
+        }))
+    }
+}
+
+impl Mutated {
+    pub(super) fn body(self, _: &str) -> Result<Body, ApiError> {
+        let Self { added, removed, attributes, texts, .. } = self;
+        Ok(Body::Mutation(Mutation { added, removed, attributes, texts }))
     }
 }
 
 impl Requested {
-    pub(super) fn body(self, path: &str) -> Result<Request, ApiError> {
+    pub(super) fn body(self, path: &str) -> Result<Body, ApiError> {
         let Self { method, request_url, request_route, status, duration_ms, .. } = self;
         let route = request_route.or(request_url);
         let route = route.ok_or_else(|| {
             ApiError::invalid(at(path, "request_url"), "missing: it or request_route is needed")
         })?;
         let duration_ms = whole(duration_ms, path, "duration_ms")?;
-        Ok(Request { method: method.into(), route: route.into(), status, duration_ms })
+        Ok(Body::Request(Request { method: method.into(), route: route.into(), status, duration_ms }))
     }
 }
 
 impl Failed {
-    pub(super) fn body(self) -> Failure {
+    pub(super) fn body(self, _: &str) -> Result<Body, ApiError> {
         let Self { error, message, name, source, .. } = self;
-        Failure {
+        Ok(Body::Error(Failure {
             kind: match error.unwrap_or_default() {
                 FailureName::Javascript => FailureKind::Javascript,
                 FailureName::Resource => FailureKind::Resource,
@@ -123,12 +144,12 @@ impl Failed {
             message: message.into(),
             name: name.map(Into::into),
             source: source.map(Into::into),
-        }
+        }))
     }
 }
 
 impl Defined {
-    pub(super) fn body(self, path: &str) -> Result<Custom, ApiError> {
+    pub(super) fn body(self, path: &str) -> Result<Body, ApiError> {
         use serde_json::Value;
         let text = |value: Value| match value {
             Value::String(text) => Ok(text.into()),
@@ -140,6 +161,7 @@ impl Defined {
             )),
         };
         let fields = self.fields.into_iter().map(|(name, value)| Ok((name.into(), text(value)?)));
-        Ok(Custom { name: self.name.into(), fields: fields.collect::<Result<_, ApiError>>()? })
+        let fields = fields.collect::<Result<_, ApiError>>()?;
+        Ok(Body::Custom(Custom { name: self.name.into(), fields }))
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::families::interactions::event::Body;
 use crate::families::interactions::ingest::target::Target;
 use crate::http::ApiError;
-use crate::ingest::body::parse_unrepeated;
 
 /// An object with the fields that a batch may give for all its events, and with some of its own.
 macro_rules! object {
@@ -102,10 +101,9 @@ macro_rules! event {
         }
 
         impl $name {
-            pub(super) fn read(json: &RawValue, path: &str) -> Result<(Stamp, Context, Self), ApiError> {
-                let mut event: Self = parse_unrepeated(json, path)?;
-                let stamp = Stamp { id: event.id.take(), seq: event.seq, occurred_at: event.occurred_at.take() };
-                Ok((stamp, event.take_context(), event))
+            pub(super) fn parts(mut self, path: &str) -> Result<(Stamp, Context, Body), ApiError> {
+                let stamp = Stamp { id: self.id.take(), seq: self.seq, occurred_at: self.occurred_at.take() };
+                Ok((stamp, self.take_context(), self.body(path)?))
             }
         }
     };
@@ -303,26 +301,6 @@ event! {
         #[schema(value_type = BTreeMap<String, serde_json::Value>)]
         pub(super) fields: BTreeMap<String, serde_json::Value>,
     }
-}
-
-/// An event of any type.
-#[derive(ToSchema)]
-#[schema(as = Interaction)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it describes what is read by its type")]
-pub enum Event {
-    Click(Click),
-    Field(Input),
-    Submit(Sent),
-    ValidationError(Wanting),
-    Scroll(Scrolled),
-    Move(Moved),
-    Navigation(Navigated),
-    Page(Shown),
-    Mutation(Mutated),
-    Request(Requested),
-    Error(Failed),
-    Custom(Defined),
 }
 
 impl Context {
