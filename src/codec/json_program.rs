@@ -81,7 +81,9 @@ impl Convert for Member {
 
     fn new(writer: Scoped<'_>, reader: Scoped<'_>, form: &MemberForm) -> Option<Self> {
         let json = match reader.schema {
-            Schema::TimestampMillis if form.millis => Json::Integer(Whole::new(writer.schema, reader.schema)?),
+            Schema::TimestampMillis if form.millis => {
+                Json::Integer(Whole::new(writer.schema, reader.schema)?)
+            }
             _ => Json::new(writer, reader)?,
         };
         Some(Self { before: form.before.clone().into_bytes(), json, after: form.after })

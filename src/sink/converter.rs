@@ -286,6 +286,6 @@ fn symbol_bytes(symbol: &str, column: &ColumnType) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
-mod rows_tests;
+pub(crate) mod rows_tests;
 #[cfg(test)]
 mod tests;

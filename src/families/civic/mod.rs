@@ -2,17 +2,17 @@
 
 pub mod event;
 mod ingest;
+mod queries;
 pub mod settings;
 pub mod sla;
 
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use self::settings::CivicSettings;
 use self::sla::Sla;
 use super::{Family, JobVisitor};
 use crate::ingest::handler::Handler;
-use crate::read::{self, Shared};
+use crate::read::Shared;
 use crate::runtime::Job;
 
 /// The family.
@@ -36,6 +36,6 @@ impl Family for Civic {
     }
 
     fn queries() -> OpenApiRouter<Shared> {
-        OpenApiRouter::new().routes(routes!(read::sla::compliance))
+        queries::routes()
     }
 }

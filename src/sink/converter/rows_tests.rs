@@ -180,7 +180,7 @@ fn column(scoped: Scoped<'static>, seed: usize) -> String {
 }
 
 /// Values of a schema.
-fn values(scoped: Scoped<'static>) -> BoxedStrategy<Value> {
+pub(crate) fn values(scoped: Scoped<'static>) -> BoxedStrategy<Value> {
     let inner = |schema| values(scoped.part(schema).unwrap());
     // Numbers that fit narrow columns, too.
     let long = || prop_oneof![-3..300_i64, any::<i64>()];
