@@ -13,10 +13,10 @@ use tidewatch::codec;
 use tidewatch::config::Config;
 use tidewatch::demo::boston;
 use tidewatch::engine::id;
+use tidewatch::families;
 use tidewatch::families::civic::event::{Body, CivicEvent, issue_id};
 use tidewatch::log::{Log, topics};
 use tidewatch::settings;
-use tidewatch::settings::SettingsKind;
 use tidewatch::tools::backtest;
 use tidewatch::tools::backtest::{Progress, Question};
 use tidewatch_local::parts::PartName;
@@ -66,7 +66,7 @@ fn measure(months: u32) -> Result<(), Failure> {
 fn fill(log: &Log, months: u32) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(topics::create(log))?;
-    settings::create(log)?;
+    settings::create(log, &families::SETTINGS)?;
     let requests =
         boston::requests(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/2011-07_requests.csv"))?;
     let events: Vec<CivicEvent> = boston::steps(&requests).iter().map(|step| step.event(TENANT)).collect();

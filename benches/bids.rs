@@ -2,8 +2,8 @@
 //! windows of 10 s (after Nexmark, query 7: <https://github.com/nexmark/nexmark>).
 
 use serde::{Deserialize, Serialize};
-use tidewatch::codec::CodecError;
-use tidewatch::engine::rows::{DeadLetter, LateEvent, RowMeta};
+use tidewatch::codec::{self, CodecError};
+use tidewatch::engine::rows::{DeadLetter, DerivedRow, LateEvent, RowMeta};
 use tidewatch::engine::{Aggregate, Emission, FixedWindows, Window, WindowKind, Windowed};
 use tidewatch::engine::{Event, Identity, Millis};
 use tidewatch::runtime::OutputRow;
@@ -169,8 +169,8 @@ impl OutputRow for BidRow {
     fn topic(&self) -> &'static str {
         match self {
             Self::Totals(..) => "bid-totals",
-            Self::DeadLetter(row) => row.topic(),
-            Self::LateEvent(row) => row.topic(),
+            Self::DeadLetter(_) => DeadLetter::TOPIC,
+            Self::LateEvent(_) => LateEvent::TOPIC,
         }
     }
 
@@ -188,8 +188,8 @@ impl OutputRow for BidRow {
                 totals.encode(window.start, buffer);
                 Ok(())
             }
-            Self::DeadLetter(row) => row.encode(buffer),
-            Self::LateEvent(row) => row.encode(buffer),
+            Self::DeadLetter(row) => codec::encode_newest(DeadLetter::TOPIC, row, buffer),
+            Self::LateEvent(row) => codec::encode_newest(LateEvent::TOPIC, row, buffer),
         }
     }
 }

@@ -26,7 +26,7 @@ use tidewatch::engine::FamilySettings;
 use tidewatch::http::Health;
 use tidewatch::log::Log;
 use tidewatch::runtime;
-use tidewatch::runtime::Family;
+use tidewatch::runtime::Job;
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,7 @@ fn restore(config: &Config) -> Result<(), Failure> {
     let (log, shutdown, health) = (Log::new(&config.kafka), CancellationToken::new(), Health::default());
     let (readiness, stop, process) = (health.part("process"), shutdown.clone(), config.process.clone());
     let began = Instant::now();
-    let worker = std::thread::spawn(move || runtime::run(&family(), &log, &process, 0, &readiness, &stop));
+    let worker = std::thread::spawn(move || runtime::run(&job(), &log, &process, 0, &readiness, &stop));
     while !health.is_ready() {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -77,11 +77,11 @@ fn restore(config: &Config) -> Result<(), Failure> {
     worker.join().map_err(|_| "the worker panicked".into())
 }
 
-fn family() -> Family<tidewatch::engine::Windowed<bids::BidTotals>> {
-    Family {
+fn job() -> Job<tidewatch::engine::Windowed<bids::BidTotals>> {
+    Job {
         topic: "bids",
         settings: |_, version| Ok(FamilySettings { version, ..FamilySettings::default() }),
-        operator: Box::new(bids::operator),
+        operator: bids::operator,
         decode: Bid::decode,
     }
 }
@@ -194,7 +194,7 @@ fn work(who: &str, config: &Config, records: u64) -> Result<(), Failure> {
     };
     if who == "engine" {
         let readiness = Health::default().part("process");
-        runtime::run(&family(), &log, &config.process, 0, &readiness, &shutdown);
+        runtime::run(&job(), &log, &config.process, 0, &readiness, &shutdown);
     } else {
         by_hand::run(&log, &group, config.process.commit_interval, &shutdown)?;
     }

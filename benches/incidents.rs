@@ -16,9 +16,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidewatch::codec;
 use tidewatch::config::Config;
 use tidewatch::engine::id;
-use tidewatch::families::incident::Incident;
 use tidewatch::families::interactions::event::{Body, Interaction, Pointer, PointerKind, Target};
 use tidewatch::families::interactions::generate::Plan;
+use tidewatch::families::{self, incident::Incident};
 use tidewatch::http::Health;
 use tidewatch::log::{Log, lag, topics};
 use tidewatch::{runtime, settings};
@@ -84,7 +84,7 @@ impl Producing {
         let log = Log::new(&config.kafka);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(topics::create(&log))?;
-        settings::create(&log)?;
+        settings::create(&log, &families::SETTINGS)?;
         let partitions = topics::named(TOPIC).ok_or("there is no such topic")?.partitions as u32;
         let (topic, producer) = (log.name(TOPIC), log.producer().create()?);
         Ok(Self { log, topic, partitions, producer })
@@ -137,7 +137,7 @@ fn work(config: &Config, is_to_end: bool) -> Result<(), Failure> {
         })
     });
     let readiness = Health::default().part("process");
-    runtime::run(&interactions::frustration_job(), &log, &config.process, 0, &readiness, &shutdown);
+    runtime::run(&families::interactions::frustration_job(), &log, &config.process, 0, &readiness, &shutdown);
     if let Some(watch) = watch {
         watch.join().map_err(|_| "the watch panicked")??;
     }

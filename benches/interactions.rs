@@ -12,7 +12,7 @@ use sessions::Appended;
 use tidewatch::codec;
 use tidewatch::engine::{FamilySettings, Payload, Record, Task};
 use tidewatch::families::interactions::event::Interaction;
-use tidewatch::families::interactions::frustration::Interactions;
+use tidewatch::families::interactions::frustration::Frustration;
 use tidewatch::families::interactions::generate::Plan;
 
 #[global_allocator]
@@ -25,17 +25,17 @@ const SESSIONS: u64 = 2_000;
 /// Records between two commits.
 const COMMIT: usize = 50_000;
 
-fn task() -> Task<Interactions> {
+fn task() -> Task<Frustration> {
     let settings = FamilySettings { duplicate_horizon: DAY, ..FamilySettings::new(10_000, DAY) };
-    Task::new(Interactions, Arc::new(settings), "interactions", 0, 0)
+    Task::new(Frustration, Arc::new(settings), "interactions", 0, 0)
 }
 
 /// Folds all events; with the state, how many rows came of it and how many bytes went to the changelog.
 fn fold(
-    mut task: Task<Interactions>,
+    mut task: Task<Frustration>,
     events: Vec<(String, Appended)>,
     is_committing: bool,
-) -> (Task<Interactions>, usize, usize) {
+) -> (Task<Frustration>, usize, usize) {
     let (mut rows, mut emitted, mut written) = (Vec::new(), 0, 0);
     for (offset, (key, (append_time, event))) in events.into_iter().enumerate() {
         let record = Record {
@@ -94,7 +94,7 @@ fn records(criterion: &mut Criterion) {
 
 /// What the open sessions take, serialised: all of it, and without the lists that are bounded: events kept, what the matchers
 /// remember of them, routes and pages, signals.
-fn state(task: &Task<Interactions>) {
+fn state(task: &Task<Frustration>) {
     let mut sessions: HashMap<Vec<u8>, (usize, usize)> = HashMap::new();
     task.snapshot::<()>(&mut |cell, value| {
         // Tag and key; an entry's is followed by its session's name and the kind of the entry (postcard).

@@ -136,9 +136,7 @@ pub async fn start(
                 });
                 let serve = Serve::new(config, &log, jobs.collect(), shutdown.clone());
                 let serve = serve.inspect_err(|_| shutdown.cancel()).map_err(Clone::clone)?;
-                let queries = families::each(|| Queries).into_iter().reduce(OpenApiRouter::merge);
-                router = router.merge(serve.router(queries.unwrap_or_default()));
-                router = router.merge(tools::routes(config, &log));
+                router = router.merge(serve.router(queries())).merge(tools::routes(config, &log));
                 let tail = serve.follow(health.part("tail"));
                 let tables = serve.watch_tables(health.part("tables"));
                 parts.push(part("tail", tokio::task::spawn_blocking(tail).map(|ended| ended.map(Ok))));
@@ -187,6 +185,11 @@ impl Visitor for StartIngest<'_> {
 
 /// The answers of a family that are more than rows.
 struct Queries;
+
+/// What all families answer beyond their rows.
+fn queries() -> OpenApiRouter<read::Shared> {
+    families::each(|| Queries).into_iter().reduce(OpenApiRouter::merge).unwrap_or_default()
+}
 
 impl Visitor for Queries {
     type Output = OpenApiRouter<read::Shared>;

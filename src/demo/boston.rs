@@ -214,25 +214,20 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::engine::rows::OperatorRow;
     use crate::engine::{FamilySettings, Outcome, TestDriver};
     use crate::families::civic::sla::Sla;
-    use crate::families::interactions::frustration::rows::Row;
+    use crate::families::civic::sla::rows::SlaRow;
 
     const DAY: Millis = 86_400_000;
 
     /// The last version of each row that isn't retracted.
-    fn current(rows: Vec<Row>) -> Vec<Row> {
+    fn current(rows: Vec<SlaRow>) -> Vec<SlaRow> {
         let mut last = BTreeMap::new();
         for row in rows {
-            let meta = match &row {
-                Row::Incident(incident) => &incident.meta,
-                Row::SlaMetric(metric) => &metric.meta,
-                Row::Signal(_) | Row::Session(_) | Row::DeadLetter(_) | Row::LateEvent(_) => {
-                    panic!("{row:?}")
-                }
-            };
-            let version = meta.version;
-            if let Some((former, ..)) = last.insert(meta.id, (version, meta.retracted, row)) {
+            let meta = row.meta().unwrap();
+            let (id, version, retracted) = (meta.id, meta.version, meta.retracted);
+            if let Some((former, ..)) = last.insert(id, (version, retracted, row)) {
                 assert!(former < version, "versions of a row grow, also within one offset");
             }
         }
@@ -258,12 +253,12 @@ mod tests {
         let mut departments = BTreeSet::new();
         for row in current(rows) {
             match row {
-                Row::SlaMetric(metric) if metric.due_source.as_str() == "reported" => {
+                SlaRow::Metric(metric) if metric.due_source.as_str() == "reported" => {
                     closed += 1;
                     met += u32::from(metric.met);
                     departments.insert(metric.department);
                 }
-                Row::Incident(incident) if incident.attributes["due_source"] == "reported" => {
+                SlaRow::Incident(incident) if incident.attributes["due_source"] == "reported" => {
                     breaches += 1;
                     open += u32::from(incident.ended_at.is_none());
                 }

@@ -6,7 +6,7 @@ mod family;
 pub mod generator;
 pub mod incident;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::family::{Family, JobVisitor};
 use crate::engine::Operator;

@@ -6,15 +6,39 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
-use super::Ingest;
+use super::{Family, Visitor, each};
 use crate::config::{Config, HttpConfig};
-use crate::http::{Health, frame};
+use crate::http::{Health, Readiness, frame};
+use crate::ingest::Ingest;
 use crate::log::Log;
 
+struct Routes<'a> {
+    ingest: &'a Ingest,
+    log: &'a Log,
+    config: &'a Config,
+}
+
+impl Visitor for Routes<'_> {
+    type Output = OpenApiRouter;
+
+    fn family<F: Family>(self) -> OpenApiRouter {
+        let (handler, _) = self.ingest.family::<F>(self.log, &self.config.process).unwrap();
+        F::routes().with_state(handler)
+    }
+}
+
+/// The routes for events of all families.
+pub fn router(config: &Config, log: &Log, readiness: Readiness) -> OpenApiRouter {
+    let ingest = Ingest::start(config, log, super::NAMES, readiness).unwrap();
+    let routes = || Routes { ingest: &ingest, log, config };
+    each(routes).into_iter().reduce(OpenApiRouter::merge).unwrap()
+}
+
 struct Client {
-    ingest: Ingest,
+    router: OpenApiRouter,
     health: Health,
     http: HttpConfig,
 }
@@ -28,13 +52,13 @@ impl Client {
         ]))
         .unwrap();
         let health = Health::default();
-        let ingest = Ingest::start(&config, &Log::new(&config.kafka), health.part("ingest")).unwrap();
-        Self { ingest, health, http: config.http }
+        let router = router(&config, &Log::new(&config.kafka), health.part("ingest"));
+        Self { router, health, http: config.http }
     }
 
     async fn send(&self, request: Request<Body>) -> (Response<()>, Value) {
         let (parts, body) =
-            frame::wrap(self.ingest.router().into(), &self.http).oneshot(request).await.unwrap().into_parts();
+            frame::wrap(self.router.clone().into(), &self.http).oneshot(request).await.unwrap().into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
         (Response::from_parts(parts, ()), serde_json::from_slice(&body).unwrap())
     }

@@ -107,11 +107,11 @@ impl Serve {
             cache: QueryCache::new(),
             streams: stream::Streams::new(log.clone(), shutdown.clone()),
         };
-        queries
-            .merge(routes::router(resources))
-            .merge(catalogue::router(resources))
-            .merge(schema_registry::router())
-            .with_state(shared)
-            .merge(page::router().into())
+        queries.merge(router(resources)).with_state(shared).merge(page::router().into())
     }
+}
+
+/// The routes of the read API, without families' further answers.
+pub fn router(resources: &'static [Resource]) -> OpenApiRouter<Shared> {
+    routes::router(resources).merge(catalogue::router(resources)).merge(schema_registry::router())
 }

@@ -22,9 +22,10 @@ fn router() -> Router {
     }
     let health = Health::default();
     let log = Log::new(&config.kafka);
-    let ingest = Ingest::start(&config, &log, health.part("ingest")).unwrap();
-    let serve = Serve::new(&config, &log, CancellationToken::new());
-    let router = openapi::router().merge(ingest.router()).merge(serve.router());
+    let ingest = families::tests::router(&config, &log, health.part("ingest"));
+    let serve = Serve::new(&config, &log, Vec::new(), CancellationToken::new()).unwrap();
+    let router = openapi::router().merge(ingest).merge(serve.router(queries()));
+    let router = router.merge(tools::routes(&config, &log));
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     frame::wrap(openapi::with_document(router.merge(health.router(metrics))), &config.http)
 }

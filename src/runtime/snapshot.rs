@@ -204,7 +204,7 @@ mod tests {
     const END: i64 = 40;
 
     fn origin() -> Origin {
-        Origin::of::<Sla>("cluster", "changelog-civic", 1)
+        Origin::of::<Sla>("cluster", "changelog-sla", 1)
     }
 
     /// A folder with the copy of a task that has folded nothing, and the copy's bytes.

@@ -11,4 +11,4 @@ pub mod rebuild;
 mod routes;
 pub mod settings;
 
-pub use self::routes::routes;
+pub use self::routes::{router, routes};

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tidewatch::engine::Millis;
-use tidewatch::engine::rows;
+use tidewatch::engine::rows::{Evidence, OperatorRow};
 use tidewatch::engine::{FamilySettings, Operator, Payload, Record, Step, TenantSettings, TestDriver};
 use tidewatch::families::civic::event::{
     Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, issue_id,
 };
+use tidewatch::families::civic::sla::rows::{SlaMetric, SlaRow};
 use tidewatch::families::civic::sla::{Sla, SlaSettings};
+use tidewatch::families::incident::Incident;
 use uuid::Uuid;
 
 use crate::kit::{Alarms, Plan, TestEvent, bytes};
@@ -244,17 +246,16 @@ proptest! {
 }
 
 /// What holds: of each row the last version, without the retracted, and without what tells versions apart.
-fn current(rows: Vec<derived::Row>) -> BTreeMap<Uuid, String> {
+fn current(rows: Vec<SlaRow>) -> BTreeMap<Uuid, String> {
     let mut last = BTreeMap::new();
     for mut row in rows {
-        let (derived::Row::Incident(derived::Incident { meta, .. })
-        | derived::Row::SlaMetric(derived::SlaMetric { meta, .. })) = &mut row
+        let (SlaRow::Incident(Incident { meta, .. }) | SlaRow::Metric(SlaMetric { meta, .. })) = &mut row
         else {
             continue;
         };
         (meta.version, meta.settings_version) = (0, 0);
         // It grows with each record, also with one that changes nothing else; rows that follow show what there is then.
-        meta.evidence = derived::Evidence { count: 0, first: Vec::new(), last: Vec::new() };
+        meta.evidence = Evidence { count: 0, first: Vec::new(), last: Vec::new() };
         let (id, is_retracted) = (meta.id, meta.retracted);
         last.insert(id, (!is_retracted).then(|| format!("{row:?}")));
     }
@@ -395,13 +396,6 @@ fn submitted(area: &str, due_at: Option<Millis>) -> ReportSubmitted {
     }
 }
 
-pub fn row_bytes(row: &derived::Row) -> String {
-    match row {
-        derived::Row::Incident(row) => bytes(row),
-        derived::Row::SlaMetric(row) => bytes(row),
-        derived::Row::DeadLetter(row) => bytes(row),
-        derived::Row::LateEvent(row) => bytes(row),
-        derived::Row::Signal(row) => bytes(row),
-        derived::Row::Session(row) => bytes(row),
-    }
+pub fn row_bytes<R: OperatorRow>(row: &R) -> String {
+    bytes(row)
 }

@@ -11,14 +11,14 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use tidewatch::codec;
 use tidewatch::demo::boston;
+use tidewatch::engine::rows::OperatorRow;
 use tidewatch::engine::rows::RowMeta;
 use tidewatch::families::civic::event::{Body, CivicEvent, IssueStatus, IssueStatusChanged, issue_id};
-use tidewatch::families::civic::sla::rows::SlaMetric;
+use tidewatch::families::civic::sla::rows::SlaRow;
 use tidewatch::families::incident::Incident;
-use tidewatch::families::interactions::frustration::rows::Row;
-use tidewatch::settings::SettingsKind;
 use tidewatch::tools::backtest;
 use tidewatch::tools::backtest::{Findings, Progress, Question};
+use tidewatch::{families, runtime};
 use uuid::Uuid;
 
 use crate::expected;
@@ -35,7 +35,7 @@ fn append_month(system: &System) {
     load::append(system, boston::steps(&requests).iter().map(|step| step.event("boston")));
 }
 
-fn run(system: &System, tenant: Option<&str>, document: Option<Value>) -> Findings<Row> {
+fn run(system: &System, tenant: Option<&str>, document: Option<Value>) -> Findings {
     run_within(system, tenant, document, None, None)
 }
 
@@ -45,7 +45,7 @@ fn run_within(
     document: Option<Value>,
     from: Option<i64>,
     to: Option<i64>,
-) -> Findings<Row> {
+) -> Findings {
     let question = Question {
         family: families::settings("civic").unwrap(),
         tenant: tenant.map(str::to_owned),
@@ -77,19 +77,22 @@ pub fn assert_that_the_outputs_follow_from_the_log(system: &System) {
     assert!(rows > 0 && rows <= emitted.map(|rows| rows.len() as u64).sum());
 }
 
+/// A row of a derived topic.
+fn read(topic: &str, value: &[u8]) -> SlaRow {
+    SlaRow::read(topic, runtime::Value(Some(value))).unwrap().unwrap()
+}
+
 /// Rows that hold, by id, without how they came about.
 #[derive(Debug, Default, PartialEq)]
 struct Held {
-    rows: BTreeMap<Uuid, Row>,
+    rows: BTreeMap<Uuid, SlaRow>,
     /// Those that nothing will change any more.
     finals: BTreeSet<Uuid>,
 }
 
 impl Held {
-    fn add(&mut self, mut row: Row) {
-        let (Row::Incident(Incident { meta, .. }) | Row::SlaMetric(SlaMetric { meta, .. })) = &mut row else {
-            return;
-        };
+    fn add(&mut self, mut row: SlaRow) {
+        let Some(meta) = row.meta_mut() else { return };
         let (id, retracted) = (meta.id, meta.retracted);
         if meta.is_final {
             self.finals.insert(id);
@@ -110,10 +113,7 @@ impl Held {
         let mut held = Self::default();
         for topic in ["incidents", "sla-metrics"] {
             for (_, value) in expected::committed(system, topic).into_values().flatten() {
-                held.add(match topic {
-                    "incidents" => Row::Incident(expected::decode("incidents", &value)),
-                    _ => Row::SlaMetric(expected::decode("sla-metrics", &value)),
-                });
+                held.add(read(topic, &value));
             }
         }
         held
@@ -127,19 +127,15 @@ impl Held {
     }
 
     /// What a system would have emitted, by a backtest's differences.
-    fn changed_by(mut self, findings: Findings<Row>) -> Self {
+    fn changed_by(mut self, findings: Findings) -> Self {
         for difference in findings.differences {
-            match (difference.before, difference.after) {
-                (_, Some(after)) => self.add(after),
-                (Some(before), None) => {
-                    let (Row::Incident(Incident { meta, .. }) | Row::SlaMetric(SlaMetric { meta, .. })) =
-                        before
-                    else {
-                        panic!("{before:?} is gone");
-                    };
+            match difference.sides().map(|side| side.map(|value| read(difference.topic(), value))) {
+                [_, Some(after)] => self.add(after),
+                [Some(before), None] => {
+                    let meta = before.meta().unwrap();
                     assert!(self.rows.remove(&meta.id).is_some());
                 }
-                (None, None) => panic!("a difference without a row"),
+                [None, None] => panic!("a difference without a row"),
             }
         }
         self

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use tidewatch::engine::rows::{Accounting, Progress};
-use tidewatch::families::SETTINGS;
+use tidewatch::families;
 use tidewatch::runtime;
 use tidewatch_local::parts::PartName;
 use tidewatch_local::{Stack, StackOptions};
@@ -57,7 +57,7 @@ async fn start_ready(system: &System, instance: &str) -> Process {
 
 /// The sequence of each derived topic is that of the fold, and the accounts are right (I7).
 pub async fn assert_exactly_once(system: &System) {
-    let (_, totals) = expected::fold(system, &civic::sla_job());
+    let (_, totals) = expected::fold(system, &families::civic::sla_job());
     let data = expected::data_records(system, "civic");
     expected::assert_all_exactly_once(system, &expected::rows(system));
     let mut last = BTreeMap::new();

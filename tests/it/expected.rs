@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rdkafka::message::{Headers, Message};
 use tidewatch::codec;
 use tidewatch::engine::id;
-use tidewatch::engine::rows::{DeadLetter, LateEvent};
+use tidewatch::engine::rows::{DeadLetter, LateEvent, OperatorRow};
 use tidewatch::engine::{Operator, Totals};
 use tidewatch::families::civic::sla::rows::SlaMetric;
 use tidewatch::families::incident::Incident;
-use tidewatch::families::interactions::frustration::rows::Row;
-use tidewatch::runtime;
-use tidewatch::runtime::{Family, OutputRow};
+use tidewatch::families::{self, Family, JobVisitor, Visitor};
+use tidewatch::runtime::{Job, OutputRow};
 
 use crate::system;
 use crate::system::System;
@@ -22,23 +21,55 @@ pub type Records = BTreeMap<i32, Vec<(Vec<u8>, Vec<u8>)>>;
 /// The topics of the rows that follow from records.
 pub const OUTPUTS: [&str; 4] = ["incidents", "sla-metrics", "dead-letters", "late-events"];
 
-/// The rows that follow from the families' logs as far as the workers have committed them, in the order of each log.
-pub fn rows(system: &System) -> Vec<Row> {
-    [fold(system, &civic::sla_job()).0, fold(system, &interactions::frustration_job()).0].concat()
+/// A row of any job, as the log takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnyRow {
+    pub topic: &'static str,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
 }
 
-/// The rows of one family, as [`rows`]; and what each partition's fold has met.
-pub fn fold<O: Operator<Row = Row>>(
-    system: &System,
-    family: &Family<O>,
-) -> (Vec<Row>, BTreeMap<i32, Totals>) {
-    let mut book = family.book(&system.log).unwrap();
-    let committed = system.committed(&runtime::group(family.topic), family.topic);
+/// The rows that follow from the families' logs as far as the workers have committed them, in the order of each log.
+pub fn rows(system: &System) -> Vec<AnyRow> {
+    families::each(|| Fold { system, rows: Vec::new() }).concat()
+}
+
+struct Fold<'a> {
+    system: &'a System,
+    rows: Vec<AnyRow>,
+}
+
+impl Visitor for Fold<'_> {
+    type Output = Vec<AnyRow>;
+
+    fn family<F: Family>(mut self) -> Self::Output {
+        F::jobs(&mut self);
+        self.rows
+    }
+}
+
+impl<F: Family> JobVisitor<F> for Fold<'_> {
+    fn job<O>(&mut self, job: Job<O>)
+    where
+        O: Operator<Event = F::Event, Row: OperatorRow, Settings: Send + Sync> + Send + Sync,
+    {
+        self.rows.extend(fold(self.system, &job).0.into_iter().map(|row| {
+            let mut value = Vec::new();
+            row.encode(&mut value).unwrap();
+            AnyRow { topic: OperatorRow::topic(&row), key: OperatorRow::key(&row).to_vec(), value }
+        }));
+    }
+}
+
+/// The rows of one job, as [`rows`]; and what each partition's fold has met.
+pub fn fold<O: Operator>(system: &System, job: &Job<O>) -> (Vec<O::Row>, BTreeMap<i32, Totals>) {
+    let mut versions = job.settings_versions(&system.log).unwrap();
+    let committed = system.committed(&job.group(), job.topic);
     let (mut rows, mut totals) = (Vec::new(), BTreeMap::new());
-    for (partition, messages) in system.read_committed(family.topic) {
-        let mut task = family.task(partition, book.at(0).unwrap());
+    for (partition, messages) in system.read_committed(job.topic) {
+        let mut task = job.task(partition, versions.at(0).unwrap());
         for message in messages.iter().filter(|message| message.offset() < committed[&partition]) {
-            task.process_whole(&family.read(message, &mut book).unwrap(), &mut rows);
+            task.process_whole(&job.read(message, &mut versions).unwrap(), &mut rows);
         }
         totals.insert(partition, task.totals());
     }
@@ -62,14 +93,12 @@ pub fn data_records(system: &System, family: &str) -> BTreeMap<i32, u64> {
 }
 
 /// What a derived topic must hold, record for record.
-pub fn records(rows: &[Row], topic: &str) -> Records {
+pub fn records(rows: &[AnyRow], topic: &str) -> Records {
     let partitions = system::partitions(topic);
     let mut records: Records = (0..partitions).map(|partition| (partition, Vec::new())).collect();
-    for row in rows.iter().filter(|row| row.topic() == topic) {
-        let partition = id::partition(id::murmur2(row.key()), partitions as u32);
-        let mut value = Vec::new();
-        row.encode(&mut value).unwrap();
-        records.get_mut(&partition).unwrap().push((row.key().to_vec(), value));
+    for row in rows.iter().filter(|row| row.topic == topic) {
+        let partition = id::partition(id::murmur2(&row.key), partitions as u32);
+        records.get_mut(&partition).unwrap().push((row.key.clone(), row.value.clone()));
     }
     records
 }
@@ -84,7 +113,7 @@ pub fn committed(system: &System, topic: &str) -> Records {
 }
 
 /// As [`assert_exactly_once`], of every topic.
-pub fn assert_all_exactly_once(system: &System, rows: &[Row]) {
+pub fn assert_all_exactly_once(system: &System, rows: &[AnyRow]) {
     for topic in OUTPUTS {
         assert_exactly_once(system, rows, topic);
     }
@@ -92,7 +121,7 @@ pub fn assert_all_exactly_once(system: &System, rows: &[Row]) {
 
 /// The read-committed sequence of `topic` is exactly the fold's: nothing lost, repeated or different. In a partition of it
 /// the rows of several partitions of the family may lie between each other; each of those is compared by itself.
-pub fn assert_exactly_once(system: &System, rows: &[Row], topic: &'static str) {
+pub fn assert_exactly_once(system: &System, rows: &[AnyRow], topic: &'static str) {
     let (expected, found) = (records(rows, topic), committed(system, topic));
     for (partition, expected) in &expected {
         let (expected, found) = (by_input(topic, expected), by_input(topic, &found[partition]));
@@ -140,13 +169,19 @@ fn by_input<'a>(
 }
 
 /// The last version of each row that isn't retracted: (id, version), by table.
-pub fn current(rows: &[Row]) -> (BTreeMap<String, Incident>, BTreeMap<String, SlaMetric>) {
+pub fn current(rows: &[AnyRow]) -> (BTreeMap<String, Incident>, BTreeMap<String, SlaMetric>) {
     let (mut incidents, mut metrics) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
-        match row.clone() {
-            Row::Incident(incident) => drop(incidents.insert(incident.meta.id.to_string(), incident)),
-            Row::SlaMetric(metric) => drop(metrics.insert(metric.meta.id.to_string(), metric)),
-            Row::Signal(_) | Row::Session(_) | Row::DeadLetter(_) | Row::LateEvent(_) => {}
+        match row.topic {
+            "incidents" => {
+                let incident: Incident = decode("incidents", &row.value);
+                incidents.insert(incident.meta.id.to_string(), incident);
+            }
+            "sla-metrics" => {
+                let metric: SlaMetric = decode("sla-metrics", &row.value);
+                metrics.insert(metric.meta.id.to_string(), metric);
+            }
+            _ => {}
         }
     }
     incidents.retain(|_, incident| !incident.meta.retracted);
@@ -155,7 +190,7 @@ pub fn current(rows: &[Row]) -> (BTreeMap<String, Incident>, BTreeMap<String, Sl
 }
 
 /// The tables' current views are the fold's, row for row.
-pub async fn assert_tables_follow(system: &System, rows: &[Row]) {
+pub async fn assert_tables_follow(system: &System, rows: &[AnyRow]) {
     let clickhouse = tidewatch::store::client(&system.config.clickhouse);
     let (incidents, metrics) = current(rows);
     let found: Vec<(String, u64, String, Option<i64>)> = clickhouse

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tidewatch::codec;
 use tidewatch::engine::rows::DeadLetter;
 use tidewatch::engine::{Event, id};
+use tidewatch::families;
 use tidewatch::families::interactions::event::Interaction;
 use tidewatch::log::{first_append, lag, topics};
 use tidewatch::runtime;
@@ -170,12 +171,12 @@ async fn i3_the_intake_topic_is_copied_with_its_times() {
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_worker_goes_by_the_first_append_time() {
     let system = System::new("").await;
-    let family = civic::sla_job();
-    let mut book = tokio::task::block_in_place(|| family.book(&system.log)).unwrap();
+    let job = families::civic::sla_job();
+    let mut versions = tokio::task::block_in_place(|| job.settings_versions(&system.log)).unwrap();
     let mut append_time = |headers| {
         let at = Timestamp::LogAppendTime(9);
         let message = OwnedMessage::new(Some(vec![1]), None, "civic".into(), at, 0, 0, headers);
-        family.read(&message, &mut book).unwrap().append_time
+        job.read(&message, &mut versions).unwrap().append_time
     };
     assert_eq!((append_time(None), append_time(Some(first_append::headers(7)))), (9, 7));
 }

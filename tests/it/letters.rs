@@ -12,9 +12,9 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use tidewatch::codec;
 use tidewatch::engine::Counts;
+use tidewatch::families;
 use tidewatch::families::civic::event::{CivicEvent, issue_id};
-use tidewatch::runtime;
-use tidewatch::tools::dead_letters::HEADER;
+use tidewatch::log::redriven;
 
 use crate::chaos::end_exactly_once;
 use crate::expected;
@@ -63,7 +63,7 @@ fn seconds_from_now(seconds: i64) -> String {
 
 /// What has become of all records of the family.
 fn counts(system: &System) -> Counts {
-    let (_, totals) = expected::fold(system, &civic::sla_job());
+    let (_, totals) = expected::fold(system, &families::civic::sla_job());
     totals.values().fold(Counts::default(), |sum, totals| Counts {
         read: sum.read + totals.records.read,
         folded: sum.folded + totals.records.folded,
@@ -80,7 +80,7 @@ fn count(system: &System, topic: &str) -> usize {
 /// The records that were redriven, by what their header says.
 fn redriven(system: &System) -> Vec<(String, OwnedMessage)> {
     let origin = |record: &OwnedMessage| {
-        let header = record.headers()?.iter().find(|header| header.key == HEADER)?;
+        let header = record.headers()?.iter().find(|header| header.key == redriven::FROM)?;
         Some(String::from_utf8(header.value?.to_vec()).unwrap())
     };
     let records = system.read_committed("civic").into_values().flatten();

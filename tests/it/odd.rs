@@ -13,6 +13,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::Offset;
 use tidewatch::codec;
 use tidewatch::engine::rows::DeadLetter;
+use tidewatch::families;
 use tidewatch::log::topics;
 use tidewatch::runtime;
 
@@ -118,7 +119,7 @@ async fn i7_records_of_odd_form_have_one_outcome_each() {
     assert!(worker.terminate().await.success());
     let incidents = expected::committed(&system, "incidents").into_values().flatten().count();
     assert_eq!(incidents, 1, "the event with a mark's header is an event");
-    let (_, totals) = expected::fold(&system, &civic::sla_job());
+    let (_, totals) = expected::fold(&system, &families::civic::sla_job());
     assert_eq!((totals[&PARTITION].records.read, totals[&PARTITION].records.folded), (7, 1));
     assert_exactly_once(&system).await;
 }

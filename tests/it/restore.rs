@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
-use tidewatch::families::SETTINGS;
+use tidewatch::families;
 use tidewatch::runtime;
 
 use crate::chaos::end_exactly_once;
@@ -135,7 +135,7 @@ async fn i5_a_local_snapshot_and_the_tail_are_the_last_commit() {
     send(&system, 92);
     system.folded().await;
     worker.kill();
-    let whole: i64 = system.bounds("changelog-civic").iter().map(|(_, end)| end).sum();
+    let whole: i64 = system.bounds("changelog-sla").iter().map(|(_, end)| end).sum();
     let worker = system.start_ready("process", &slow).await;
     let tail = worker.metric("tidewatch_restored_records_total").await;
     println!("{tail} of {whole} records of the changelog were read beside the copies");

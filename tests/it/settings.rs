@@ -10,9 +10,10 @@ use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use tidewatch::codec;
+use tidewatch::families;
 use tidewatch::log::{Log, topics};
 use tidewatch::settings;
-use tidewatch::settings::{Reader, SettingsChange, SettingsKind};
+use tidewatch::settings::{Reader, SettingsChange};
 
 use crate::chaos::end_exactly_once;
 use crate::expected;
@@ -261,7 +262,7 @@ async fn i4_the_defaults_are_record_0_whoever_comes_first() {
             for _ in 0..5 {
                 scope.spawn(|| {
                     barrier.wait();
-                    settings::create(&log).unwrap();
+                    settings::create(&log, &families::SETTINGS).unwrap();
                 });
             }
         });
@@ -283,7 +284,7 @@ async fn i4_settings_that_are_made_anew_are_noticed() {
     let name = system.log.name("settings");
     system.admin().delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
     eventually("the topic anew", async || topics::create(&system.log).await.ok()).await;
-    tokio::task::block_in_place(|| settings::create(&system.log)).unwrap();
+    tokio::task::block_in_place(|| settings::create(&system.log, &families::SETTINGS)).unwrap();
     let said = eventually("the reader's word", async || {
         tokio::task::block_in_place(|| reader.poll()).err().map(|error| error.to_string())
     })

@@ -17,9 +17,9 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::topic_partition_list::Offset;
 use tidewatch::config::{ClickHouseConfig, Config};
+use tidewatch::families;
 use tidewatch::log::{Log, lag, topics};
 use tidewatch::settings;
-use tidewatch::settings::{SettingsKind, families::SETTINGS};
 use tidewatch::{runtime, sink};
 use tidewatch_local::{Stack, StackOptions};
 
@@ -112,7 +112,7 @@ impl System {
         topics::create(&log).await.unwrap();
         sink::migrate(&config.clickhouse).await.unwrap();
         let system = Self { config, log, file, folder };
-        tokio::task::block_in_place(|| settings::create(&system.log)).unwrap();
+        tokio::task::block_in_place(|| settings::create(&system.log, &families::SETTINGS)).unwrap();
         system.set(Some("boston"), serde_json::json!({"allowance": "0s"}));
         system
     }
@@ -243,9 +243,9 @@ impl System {
     pub async fn folded(&self) {
         let log = self.log.clone();
         let wait = move || {
-            for family in &families::SETTINGS {
-                let read = lag::wait_until_read(&log, &runtime::group(family.name), family.name);
-                read.unwrap_or_else(|error| panic!("the workers don't read {}: {error}", family.name));
+            for job in families::jobs() {
+                let read = lag::wait_until_read(&log, &runtime::group(job.name), job.input);
+                read.unwrap_or_else(|error| panic!("the workers don't read {}: {error}", job.input));
             }
         };
         tokio::task::spawn_blocking(wait).await.unwrap();

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use rdkafka::message::{Message, OwnedMessage};
 use serde_json::{Map, json};
 use tidewatch::codec;
+use tidewatch::families;
 use tidewatch::log::topics;
 use tidewatch::log::topics::Topic;
-use tidewatch::settings::SettingsKind;
 
 use crate::system::System;
 

@@ -603,7 +603,7 @@ mod tests {
                 let item = item(path, json);
                 let results = [
                     either(&item, &()),
-                    |item| Civic::read(item, &())(&item),
+                    Civic::read(&item, &()),
                     parse(json, path).and_then(|body| report(&item, body, path)),
                     parse(json, path).and_then(|body| change(&item, Uuid::nil(), body, path)),
                 ];

@@ -92,6 +92,16 @@ impl Difference {
         Ok(Self { topic, kind, order, sides: [before?, after?] })
     }
 
+    /// The row's topic.
+    pub fn topic(&self) -> &'static str {
+        self.topic
+    }
+
+    /// The row as it stands before the change and after it, where it does: its topic's Avro.
+    pub fn sides(&self) -> [Option<&[u8]>; 2] {
+        self.sides.each_ref().map(Option::as_deref)
+    }
+
     /// Its place among the others.
     pub(super) fn order(&self) -> Order {
         self.order

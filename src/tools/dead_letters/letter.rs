@@ -93,6 +93,8 @@ pub(super) struct Letter {
     pub reason: String,
     /// Why, in words.
     pub message: String,
+    /// The operator that did not fold it; empty where none got to see it.
+    pub operator: String,
     /// Its tenant; empty where that could not be read.
     pub tenant: String,
     /// Its event id; empty where it has none, or where that could not be read.
@@ -111,6 +113,7 @@ impl From<DeadLetter> for Letter {
             position: Position { topic, partition, offset },
             reason: letter.reason,
             message: letter.message,
+            operator: letter.operator,
             tenant: letter.tenant.unwrap_or_default(),
             event_id: letter.event_id.unwrap_or_default(),
             key: letter.record_key,
@@ -127,6 +130,7 @@ impl From<LateEvent> for Letter {
             position: Position { topic, partition, offset },
             reason: "late".to_owned(),
             message: format!("what it would change was final to the operator {}", event.operator),
+            operator: event.operator,
             tenant: event.tenant,
             event_id: event.event_id,
             key: event.record_key,
@@ -146,6 +150,7 @@ pub(super) mod tests {
             position: Position { topic: "civic".into(), partition: 0, offset },
             reason: reason.into(),
             message: String::new(),
+            operator: String::new(),
             tenant: tenant.into(),
             event_id: String::new(),
             key: None,

@@ -5,8 +5,9 @@
 //!
 //! # Redriving
 //! The record's key and value are appended to its family topic once more, to the partition where its key is folded, with
-//! the [header](HEADER) that says where it lay. It is folded like any other, at the time at which it is appended now (I3),
-//! and counted once more (I7). What was refused left no trace among the ids that have been seen, so its event id is free:
+//! a [header](redriven::FROM) that says where it lay, and one that names the operator that could not fold it: to the others, which
+//! have folded it, it is a repeat. It is folded like any other, at the time at which it is appended now (I3), and counted once
+//! more (I7). What was refused left no trace among the ids that have been seen, so its event id is free:
 //! the first that is folded counts, and whatever of it is redriven after that is a duplicate. (A producer's count is not:
 //! its number is seen whatever becomes of the record, and redriven the record is a duplicate.) What still can't be folded
 //! is a letter again, at its new position.
@@ -33,12 +34,13 @@ use self::letter::Position;
 use self::read::Entry;
 pub use self::redrive::Obstacle;
 use self::redrive::Plan;
-pub use self::sender::HEADER;
 use self::sender::Sent;
 use self::table::Summary;
 use crate::codec;
 use crate::codec::json;
 use crate::log::Log;
+#[cfg(doc)]
+use crate::log::redriven;
 
 const EXAMPLE: &str = "\
 Examples

@@ -47,6 +47,8 @@ pub(super) struct Redrive {
     pub from: Position,
     /// The partition of the same topic to which it goes.
     pub partition: i32,
+    /// The operator for which it is sent; empty: for all.
+    pub operator: String,
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
     /// A repeat of it will be known as one.
@@ -82,7 +84,8 @@ impl Plan {
         let is_first: Vec<bool> = records
             .iter()
             .map(|record| {
-                !record.has_identity || seen.insert((&record.from.topic, &record.key, &record.value))
+                !record.has_identity
+                    || seen.insert((&record.from.topic, &record.operator, &record.key, &record.value))
             })
             .collect();
         let read = records.len();
@@ -123,7 +126,7 @@ impl Plan {
 
 impl Redrive {
     fn of(letter: Letter) -> Result<Self, Obstacle> {
-        let Letter { position, key, value, .. } = letter;
+        let Letter { position, operator, key, value, .. } = letter;
         let value = value.filter(|value| !value.is_empty()).ok_or(Obstacle::NoValue)?;
         // What has just that length may be whole; nobody can tell.
         if value.len() >= VALUE_KEPT || key.as_ref().is_some_and(|key| key.len() >= TEXT_KEPT) {
@@ -133,7 +136,7 @@ impl Redrive {
         let read = families::with(&family.name, Read { key: &key, value: &value });
         let (route, has_identity) = read.ok_or(Obstacle::NoFamily)??;
         let partition = id::partition(route, family.partitions.unsigned_abs());
-        Ok(Self { from: position, partition, key, value, has_identity })
+        Ok(Self { from: position, partition, operator, key, value, has_identity })
     }
 }
 
@@ -162,8 +165,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::families::civic::event;
-    use crate::families::civic::event::{Body, IssueStatus, IssueStatusChanged, ReportSubmitted};
+    use crate::families::civic::event::{
+        self as civic, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted,
+    };
     use crate::tools::dead_letters::letter::tests::letter;
 
     const PARTITIONS: u32 = 4;

@@ -17,8 +17,8 @@ use tidewatch::families::interactions::event::{
     Body, Custom, Failure, FailureKind, Field, FieldKind, Interaction, Moves, Mutation, Navigation,
     NavigationKind, Page, PageKind, Point, Pointer, PointerKind, Request, Scroll, Submit, Target, Validation,
 };
-use tidewatch::families::interactions::frustration::Interactions;
-use tidewatch::families::interactions::frustration::rows::{Row, Session, Signal};
+use tidewatch::families::interactions::frustration::Frustration;
+use tidewatch::families::interactions::frustration::rows::{FrustrationRow, Session, Signal};
 use tidewatch::families::interactions::frustration::settings::InteractionSettings;
 
 const SECOND: Millis = 1_000;
@@ -30,7 +30,7 @@ const BEGIN: Millis = 1_767_225_600_000;
 /// The disorder allowance.
 const ALLOWANCE: Millis = 10 * SECOND;
 
-type Driver = TestDriver<Interactions>;
+type Driver = TestDriver<Frustration>;
 type Settings = FamilySettings<Arc<InteractionSettings>>;
 
 /// The defaults, with so much grace that nothing of a test is late, and without the cut.
@@ -44,7 +44,7 @@ fn family(version: i64, operator: InteractionSettings) -> Settings {
 }
 
 fn driver(settings: Settings) -> Driver {
-    TestDriver::new(|| Interactions, settings)
+    TestDriver::new(|| Frustration, settings)
 }
 
 /// An event of the session `tenant/session`.
@@ -101,18 +101,18 @@ fn append(driver: &mut Driver, arrivals: Vec<(Millis, Interaction)>) {
     }
 }
 
-fn meta(row: &Row) -> &RowMeta {
+fn meta(row: &FrustrationRow) -> &RowMeta {
     match row {
-        Row::Session(Session { meta, .. })
-        | Row::Signal(Signal { meta, .. })
-        | Row::Incident(Incident { meta, .. }) => meta,
+        FrustrationRow::Session(Session { meta, .. })
+        | FrustrationRow::Signal(Signal { meta, .. })
+        | FrustrationRow::Incident(Incident { meta, .. }) => meta,
         _ => panic!("{row:?}"),
     }
 }
 
 /// Of each row the last version, without the retracted, and without what the order of arrival may change: ids, evidence, version.
-fn current(rows: &[Row], is_final: bool) -> Vec<String> {
-    let mut last: BTreeMap<_, &Row> = BTreeMap::new();
+fn current(rows: &[FrustrationRow], is_final: bool) -> Vec<String> {
+    let mut last: BTreeMap<_, &FrustrationRow> = BTreeMap::new();
     for row in rows {
         if let Some(before) = last.insert(meta(row).id, row) {
             assert!(meta(before).version < meta(row).version, "versions rise: {before:?} {row:?}");
@@ -125,44 +125,48 @@ fn current(rows: &[Row], is_final: bool) -> Vec<String> {
     }
     last.retain(|_, row| !meta(row).retracted);
     let label = |id| match last.get(&id) {
-        Some(Row::Incident(incident)) => format!("{} {:?}", incident.started_at, incident.attributes),
+        Some(FrustrationRow::Incident(incident)) => {
+            format!("{} {:?}", incident.started_at, incident.attributes)
+        }
         row => panic!("a signal's incident does not hold: {row:?}"),
     };
-    let clean = |row: &Row| {
+    let clean = |row: &FrustrationRow| {
         assert!(!is_final || meta(row).is_final, "it is not final: {row:?}");
         let mut row = row.clone();
         let mut incident = None;
-        let (Row::Session(Session { meta, .. })
-        | Row::Signal(Signal { meta, .. })
-        | Row::Incident(Incident { meta, .. })) = &mut row
+        let (FrustrationRow::Session(Session { meta, .. })
+        | FrustrationRow::Signal(Signal { meta, .. })
+        | FrustrationRow::Incident(Incident { meta, .. })) = &mut row
         else {
             unreachable!()
         };
         (meta.id, meta.version, meta.settings_version, meta.first_arrival) = (uuid::Uuid::nil(), 0, 0, 0);
         (meta.evidence, meta.merged_into) = (Default::default(), None);
-        if let Row::Signal(signal) = &mut row {
+        if let FrustrationRow::Signal(signal) = &mut row {
             incident = signal.incident_id.take().map(label);
         }
         format!("{row:?} {incident:?}")
     };
     let mut found: Vec<String> = last.values().map(|row| clean(row)).collect();
     found.sort();
-    let signals = last.values().filter(|row| matches!(row, Row::Signal(_))).count();
-    let counted = last.values().map(|row| if let Row::Session(row) = row { row.signals as usize } else { 0 });
+    let signals = last.values().filter(|row| matches!(row, FrustrationRow::Signal(_))).count();
+    let counted = last
+        .values()
+        .map(|row| if let FrustrationRow::Session(row) = row { row.signals as usize } else { 0 });
     assert_eq!(signals, counted.sum::<usize>(), "sessions count their signals: {found:#?}");
     found
 }
 
 /// A session's rows, in the order of the log.
-fn rows_of(driver: &mut Driver, key: &str) -> Vec<Row> {
+fn rows_of(driver: &mut Driver, key: &str) -> Vec<FrustrationRow> {
     let rows = driver.take();
     rows.into_iter().filter(|row| meta(row).key == key).collect()
 }
 
 /// Of each signal of a rule the versions, retracted or not.
-fn signals(rows: &[Row], rule: &str) -> Vec<(Millis, bool)> {
-    let of = |row: &Row| match row {
-        Row::Signal(signal) if signal.rule == rule => {
+fn signals(rows: &[FrustrationRow], rule: &str) -> Vec<(Millis, bool)> {
+    let of = |row: &FrustrationRow| match row {
+        FrustrationRow::Signal(signal) if signal.rule == rule => {
             Some((signal.started_at - BEGIN, signal.meta.retracted))
         }
         _ => None,
@@ -171,9 +175,9 @@ fn signals(rows: &[Row], rule: &str) -> Vec<(Millis, bool)> {
 }
 
 /// Of each version of an incident: its score and severity, and whether it is retracted.
-fn incidents(rows: &[Row]) -> Vec<(&str, Severity, bool)> {
-    fn of(row: &Row) -> Option<(&str, Severity, bool)> {
-        let Row::Incident(row) = row else { return None };
+fn incidents(rows: &[FrustrationRow]) -> Vec<(&str, Severity, bool)> {
+    fn of(row: &FrustrationRow) -> Option<(&str, Severity, bool)> {
+        let FrustrationRow::Incident(row) = row else { return None };
         Some((&row.attributes["score"], row.severity, row.meta.retracted))
     }
     rows.iter().filter_map(of).collect()

@@ -66,7 +66,7 @@ proptest! {
         changes in vec((any::<prop::sample::Index>(), 0..HOUR, 0..9_u8), 0..8),
         actions in actions(),
     ) {
-        let mut log: Vec<Entry<Interactions>> = arrivals(&events, &lateness)
+        let mut log: Vec<Entry<Frustration>> = arrivals(&events, &lateness)
             .into_iter()
             .map(|(at, event)| (event.record_key(), at, Payload::Event(event)))
             .collect();

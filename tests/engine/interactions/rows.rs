@@ -25,16 +25,18 @@ fn with(change: impl FnOnce(&mut InteractionSettings)) -> Driver {
     driver(family(0, settings))
 }
 
-fn sessions(rows: &[Row]) -> Vec<&Session> {
-    rows.iter().filter_map(|row| if let Row::Session(row) = row { Some(row) } else { None }).collect()
+fn sessions(rows: &[FrustrationRow]) -> Vec<&Session> {
+    rows.iter()
+        .filter_map(|row| if let FrustrationRow::Session(row) = row { Some(row) } else { None })
+        .collect()
 }
 
 /// The last version of each session's row.
-fn last(rows: &[Row]) -> &Session {
+fn last(rows: &[FrustrationRow]) -> &Session {
     sessions(rows).pop().unwrap()
 }
 
-fn finished(mut driver: Driver) -> Vec<Row> {
+fn finished(mut driver: Driver) -> Vec<FrustrationRow> {
     driver.advance_to(BEGIN + 30 * DAY);
     driver.take()
 }
@@ -138,7 +140,7 @@ fn i9_what_comes_after_the_grace_is_late_and_what_comes_before_opens_the_session
     let outcome = driver.append("shop/s", BEGIN + DAY, numbered(1, 10 * MINUTE, mutation()));
     assert_eq!(outcome, Outcome::Late);
     let rows = driver.take();
-    assert!(matches!(rows[..], [Row::LateEvent(_)]), "{rows:?}");
+    assert!(matches!(rows[..], [FrustrationRow::LateEvent(_)]), "{rows:?}");
     let outcome = driver.append("shop/s", BEGIN + DAY, numbered(3, DAY, mutation()));
     assert_eq!(outcome, Outcome::Folded, "a new one begins");
 }
@@ -219,7 +221,9 @@ fn i8_a_signal_names_its_first_and_its_last_events() {
     let mut driver = fresh();
     happen(&mut driver, (0..50).map(|number| (number * 500, click(2, (5, 5), false))));
     let rows = finished(driver);
-    let Some(Row::Signal(signal)) = rows.iter().rfind(|row| matches!(row, Row::Signal(_))) else {
+    let Some(FrustrationRow::Signal(signal)) =
+        rows.iter().rfind(|row| matches!(row, FrustrationRow::Signal(_)))
+    else {
         panic!("{rows:?}")
     };
     let evidence = &signal.meta.evidence;
@@ -273,13 +277,20 @@ fn signals_that_lie_close_together_are_one_incident() {
         // The first ends at 800.
         happen(&mut driver, rage(0).chain(rage(800 + apart)));
         let rows = finished(driver);
-        let ids: std::collections::BTreeSet<_> =
-            rows.iter().filter(|row| matches!(row, Row::Incident(_))).map(|row| meta(row).id).collect();
+        let ids: std::collections::BTreeSet<_> = rows
+            .iter()
+            .filter(|row| matches!(row, FrustrationRow::Incident(_)))
+            .map(|row| meta(row).id)
+            .collect();
         assert_eq!(ids.len(), expected, "{apart}");
     }
-    let ended = |rows: &[Row]| -> Vec<Option<Millis>> {
-        let of = |row: &Row| {
-            if let Row::Incident(row) = row { Some(row.ended_at.map(|at| at - BEGIN)) } else { None }
+    let ended = |rows: &[FrustrationRow]| -> Vec<Option<Millis>> {
+        let of = |row: &FrustrationRow| {
+            if let FrustrationRow::Incident(row) = row {
+                Some(row.ended_at.map(|at| at - BEGIN))
+            } else {
+                None
+            }
         };
         rows.iter().filter_map(of).collect()
     };
@@ -335,8 +346,8 @@ fn i9_a_signal_that_is_retracted_names_its_heir() {
     driver.append("shop/s", BEGIN + 20_000, numbered(9, 9_600, click(2, (5, 5), false)));
     let earlier = driver.take();
     assert_eq!(signals(&earlier, "rage_click"), [(9_600, false)]);
-    let ids = |rows: &[Row]| -> Vec<_> {
-        let signals = rows.iter().filter(|row| matches!(row, Row::Signal(_)));
+    let ids = |rows: &[FrustrationRow]| -> Vec<_> {
+        let signals = rows.iter().filter(|row| matches!(row, FrustrationRow::Signal(_)));
         signals.map(|row| (meta(row).id, meta(row).merged_into)).collect()
     };
     assert_eq!(ids(&found).last(), ids(&earlier).last(), "named by the first to arrive, it is the same");
@@ -395,8 +406,10 @@ fn of_signals_of_one_weight_the_first_names_the_incident() {
         [(0, click(2, (5, 5), false)), (500, failure()), reload(5_000), reload(6_000), reload(7_000)],
     );
     let rows = finished(driver);
-    let title =
-        rows.iter().rev().find_map(|row| if let Row::Incident(row) = row { Some(&*row.title) } else { None });
+    let title = rows
+        .iter()
+        .rev()
+        .find_map(|row| if let FrustrationRow::Incident(row) = row { Some(&*row.title) } else { None });
     assert_eq!(title, Some("Error click and 1 more on /a"));
 }
 

@@ -44,7 +44,7 @@ fn i3_the_lateness_of_other_sessions_fires_no_absence() {
         let rows: Vec<String> = rows_of(&mut driver, "shop/s")
             .into_iter()
             .map(|row| {
-                assert!(!matches!(row, Row::Signal(_) | Row::Incident(_)), "{row:?}");
+                assert!(!matches!(row, FrustrationRow::Signal(_) | FrustrationRow::Incident(_)), "{row:?}");
                 current(&[row], false).concat()
             })
             .collect();
@@ -106,7 +106,10 @@ fn i3_the_lateness_of_another_tab_or_batch_fires_no_absence() {
         driver.advance_to(BEGIN + 3 * HOUR);
         let rows = rows_of(&mut driver, "shop/s");
         assert_eq!(signals(&rows, "dead_click"), [], "{name}: not even for a moment");
-        assert!(matches!(rows.last(), Some(Row::Session(Session { meta, .. })) if meta.is_final), "{name}");
+        assert!(
+            matches!(rows.last(), Some(FrustrationRow::Session(Session { meta, .. })) if meta.is_final),
+            "{name}"
+        );
     }
 }
 
@@ -125,7 +128,7 @@ fn i3_a_late_mutation_takes_back_a_dead_click() {
     let taken = driver.take();
     assert_eq!(signals(&taken, "dead_click"), [(0, true)]);
     assert_eq!(incidents(&taken), [("35", Severity::Medium, true)]);
-    let ids = |rows: &[Row]| -> BTreeSet<_> { rows.iter().map(|row| meta(row).id).collect() };
+    let ids = |rows: &[FrustrationRow]| -> BTreeSet<_> { rows.iter().map(|row| meta(row).id).collect() };
     assert_eq!(ids(&found), ids(&taken), "of the same ids");
     driver.advance_to(BEGIN + DAY);
     assert!(current(&[found, taken, driver.take()].concat(), true).len() == 1, "the session alone is left");
@@ -145,7 +148,9 @@ fn i3_a_late_mutation_scores_an_incident_anew() {
     let anew = driver.take();
     assert_eq!(signals(&anew, "dead_click"), [(0, true)]);
     assert_eq!(incidents(&anew), [("50", Severity::Medium, false)]);
-    let id = |rows: &[Row]| rows.iter().rfind(|row| matches!(row, Row::Incident(_))).map(|row| meta(row).id);
+    let id = |rows: &[FrustrationRow]| {
+        rows.iter().rfind(|row| matches!(row, FrustrationRow::Incident(_))).map(|row| meta(row).id)
+    };
     assert_eq!(id(&found), id(&anew), "it is the same incident");
     tell(
         &mut driver,

@@ -88,7 +88,7 @@ mod tests {
         }
         let said = |interactive| {
             let target = Target { tag: Some("a".into()), interactive, ..Target::default() };
-            interactions::Target::from(target).interactive
+            event::Target::from(target).interactive
         };
         assert!(said(None) && said(Some(true)) && !said(Some(false)), "what is said wins");
     }

@@ -381,7 +381,7 @@ proptest! {
 /// Each example of `docs/interactions.md` is what this takes.
 #[test]
 fn the_docs_examples_are_taken() {
-    let page = include_str!("../../../docs/interactions.md");
+    let page = include_str!("../../../../docs/interactions.md");
     let examples: Vec<&str> =
         page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let mut kinds = std::collections::BTreeSet::new();
