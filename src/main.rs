@@ -56,7 +56,7 @@ enum Command {
     Try(dry_run::Options),
     /// Makes up events of a family to try and measure it with, and says how well they were understood.
     Generate(generate::Options),
-    /// Plays a real month through the whole path, on a stack of its own.
+    /// Plays events of each family through the whole path, on a stack of its own.
     #[cfg(feature = "local")]
     Demo(tidewatch::demo::Options),
     #[cfg(feature = "local")]
@@ -133,7 +133,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "local")]
         Command::Local(command) => tidewatch_local::run(command).map_err(Failure::from),
         #[cfg(feature = "local")]
-        Command::Demo(options) => tidewatch::demo::run(&options),
+        Command::Demo(options) => tidewatch::demo::run(options),
         Command::Settings(tool) => tool.run(settings::run).map(|()| ExitCode::SUCCESS),
         Command::Backtest(tool) => tool
             .run(backtest::tool::run)

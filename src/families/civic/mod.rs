@@ -1,5 +1,7 @@
 //! The family civic: citizens' reports, and what becomes of the issues that they open.
 
+#[cfg(feature = "local")]
+pub mod demo;
 pub mod event;
 mod ingest;
 mod queries;
@@ -10,6 +12,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::settings::CivicSettings;
 use self::sla::Sla;
+#[cfg(feature = "local")]
+use super::demonstration::DemonstrationKind;
 use super::{Family, JobVisitor};
 use crate::ingest::handler::Handler;
 use crate::read::Shared;
@@ -37,5 +41,10 @@ impl Family for Civic {
 
     fn queries() -> OpenApiRouter<Shared> {
         queries::routes()
+    }
+
+    #[cfg(feature = "local")]
+    fn demonstration() -> Option<DemonstrationKind> {
+        Some(DemonstrationKind::of::<demo::Month>())
     }
 }

@@ -1,5 +1,7 @@
 //! The family interactions: what people do in a browser, and the frustration that shows in it.
 
+#[cfg(feature = "local")]
+mod demo;
 pub mod event;
 pub mod frustration;
 pub mod generate;
@@ -11,6 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::frustration::Frustration;
 use self::settings::InteractionsSettings;
+#[cfg(feature = "local")]
+use super::demonstration::DemonstrationKind;
 use super::generator::GenerateCommand;
 use super::{Family, JobVisitor};
 use crate::ingest::handler::Handler;
@@ -43,5 +47,10 @@ impl Family for Interactions {
 
     fn generators() -> Vec<Box<dyn GenerateCommand>> {
         generate::commands()
+    }
+
+    #[cfg(feature = "local")]
+    fn demonstration() -> Option<DemonstrationKind> {
+        Some(DemonstrationKind::of::<demo::Visitors>())
     }
 }

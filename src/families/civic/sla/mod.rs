@@ -21,7 +21,7 @@ use crate::families::civic::event::{Body, CivicEvent, IssueStatus, IssueStatusCh
 use crate::engine::rows::RowMeta;
 use self::rows::{DueSource, SlaMetric, SlaRow};
 use crate::families::incident::{Incident, Severity};
-use crate::engine::{Context, Operator, Rejection, Trail};
+use crate::engine::{Context, Operator, Rejection, EvidenceState};
 
 /// The rule's name in `incidents`.
 pub const RULE: &str = "sla_breach";
@@ -73,7 +73,7 @@ pub struct Issue {
     due_at: Option<Millis>,
     /// (event time, status), by event time, then by arrival.
     changes: Vec<(Millis, IssueStatus)>,
-    trail: Trail,
+    evidence: EvidenceState,
     /// The watermark has passed the due time.
     is_past_due: bool,
     /// What was last emitted, so that only changes are.
@@ -205,12 +205,12 @@ impl Sla {
             report: Arc::new(report),
             due_at: None,
             changes: Vec::new(),
-            trail: Trail::default(),
+            evidence: EvidenceState::default(),
             is_past_due: false,
             emitted_metric: None,
             emitted_breach: None,
         };
-        context.witness(&mut issue.trail, event);
+        context.add_evidence(&mut issue.evidence, event);
         context.alias(&alias);
         issue.due_at = issue.due_under(context.settings());
         if let Some(due_at) = issue.due_at {
@@ -235,7 +235,7 @@ impl Sla {
         }
         let place = issue.changes.partition_point(|(at, _)| *at <= event.occurred_at);
         issue.changes.insert(place, (event.occurred_at, change.status));
-        context.witness(&mut issue.trail, event);
+        context.add_evidence(&mut issue.evidence, event);
         issue.emit_changes(context, id);
         issue.await_final(context, id);
         context.put(&id, issue);
@@ -309,7 +309,7 @@ impl Issue {
         mark: impl FnOnce(&mut RowMeta),
     ) {
         let report = &*self.report;
-        let mut meta = context.row_meta(&[METRIC, &report.event_id], report.first_arrival, &self.trail);
+        let mut meta = context.row_meta(&[METRIC, &report.event_id], report.first_arrival, &self.evidence);
         mark(&mut meta);
         let Metric { due_at, resolved_at } = metric;
         context.emit(SlaRow::Metric(SlaMetric {
@@ -334,7 +334,7 @@ impl Issue {
         mark: impl FnOnce(&mut RowMeta),
     ) {
         let report = &*self.report;
-        let mut meta = context.row_meta(&[RULE, &report.event_id], report.first_arrival, &self.trail);
+        let mut meta = context.row_meta(&[RULE, &report.event_id], report.first_arrival, &self.evidence);
         mark(&mut meta);
         let mut attributes: BTreeMap<CompactString, CompactString> = BTreeMap::from([
             ("area".into(), (&*report.area).into()),

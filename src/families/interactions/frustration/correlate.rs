@@ -10,7 +10,7 @@ use super::scan::{Candidate, Member};
 use super::settings::{InteractionSettings, SEVERITIES};
 use crate::engine::Millis;
 use crate::families::incident::Severity;
-use crate::engine::Trail;
+use crate::engine::EvidenceState;
 
 /// The rule's name in `incidents`.
 pub const RULE: &str = "frustration";
@@ -37,7 +37,7 @@ pub struct SignalContent {
     /// The first of its events to arrive.
     pub earliest: Member,
     /// The records behind it.
-    pub trail: Trail,
+    pub evidence: EvidenceState,
     /// The incident of which it is part: the place of its first event in the log.
     pub incident: Option<i64>,
 }
@@ -63,7 +63,7 @@ impl SignalContent {
             count: candidate.count,
             is_error: is_error || rule.name == "error_click",
             earliest: candidate.earliest.clone(),
-            trail: Trail::of(records, beyond),
+            evidence: EvidenceState::of(records, beyond),
             incident: None,
         })
     }
@@ -97,7 +97,7 @@ pub struct IncidentContent {
     /// The first of its events to arrive: names it.
     pub earliest: Member,
     /// The records behind it.
-    pub trail: Trail,
+    pub evidence: EvidenceState,
 }
 
 impl IncidentContent {
@@ -191,9 +191,9 @@ fn incident(
     let gravest = of().rev().max_by_key(|signal| signal.weight)?;
     let element = of().rev().filter(|signal| signal.element.is_some()).max_by_key(|signal| signal.weight);
     let ended = of().map(|signal| signal.ended).max()?;
-    let mut trail = Trail::default();
+    let mut evidence = EvidenceState::default();
     for signal in of() {
-        trail.merge(&signal.trail);
+        evidence.merge(&signal.evidence);
     }
     Some(IncidentContent {
         route: Arc::clone(&gravest.route),
@@ -208,7 +208,7 @@ fn incident(
         element: element.and_then(|signal| Some(signal.element.as_ref()?.0.clone())),
         is_error,
         earliest: of().map(|signal| &signal.earliest).min_by_key(|member| member.offset)?.clone(),
-        trail,
+        evidence,
     })
 }
 

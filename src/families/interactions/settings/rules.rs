@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Millis;
-use crate::families::interactions::frustration::fact::Kind;
+use crate::families::interactions::frustration::kind::Kind;
 use crate::families::interactions::frustration::rule;
 use crate::families::interactions::frustration::rule::{Absence, Condition, Count, Matcher, Metric, Reversal, Rule, Same, Sequence};
 use crate::settings::{Problem, Span, within};

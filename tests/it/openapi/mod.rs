@@ -1,5 +1,7 @@
 //! The API by its own document: whose rows each route gives to whom, and what becomes of any request.
 
+mod tools;
+
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -134,7 +136,7 @@ async fn no_route_shows_a_tenant_what_is_anothers() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             // What needs no key knows no tenant.
-            if operation.get("security").is_none() {
+            if operation["security"].as_array().is_none_or(Vec::is_empty) {
                 continue;
             }
             tried += 1;

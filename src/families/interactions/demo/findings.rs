@@ -5,10 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::visitors::Sent;
-use super::{Failure, TENANT, findings, say};
-use crate::codec::json;
-use crate::config::Config;
 use crate::engine::Millis;
+use crate::families::demonstration::{Demo, Failure, TENANT, say};
 use crate::families::interactions::generate::evaluate::{Found, Report, evaluate};
 
 /// How long after a session's last event something may still be found without any more events: in silence its watermark has to pass
@@ -20,19 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The pause between two looks at them.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// An incident that one who looks around may begin with.
-pub(super) struct Example {
-    /// Its id.
-    pub incident: String,
-    /// The id of its session's row.
-    pub session: String,
-    /// A little before it began.
-    pub from: String,
-}
-
 /// Waits until what can be known is known, and prints it.
-pub(super) async fn print(config: &Config, url: &str, sent: &Sent) -> Result<(), Failure> {
-    let clickhouse = crate::store::client(&config.clickhouse);
+pub(super) async fn print(demo: &Demo, sent: &Sent) -> Result<(), Failure> {
+    let clickhouse = demo.clickhouse();
     let report = ripe(&clickhouse, sent).await?;
     let (sessions, events) = sessions(&clickhouse, sent).await?;
     say(&format!(
@@ -54,7 +42,7 @@ pub(super) async fn print(config: &Config, url: &str, sent: &Sent) -> Result<(),
     let mut incidents = Vec::new();
     for severity in ["critical", "high", "medium", "low"] {
         let filters = format!("family=interactions&severity={severity}");
-        let count = findings::count_incidents(url, &filters).await?;
+        let count = demo.count_incidents(&filters).await?;
         incidents.extend((count > 0).then(|| format!("{count} {severity}")));
     }
     say(&format!(
@@ -105,26 +93,4 @@ async fn sessions(clickhouse: &clickhouse::Client, sent: &Sent) -> Result<(usize
     let events =
         rows.iter().filter(|(session_id, _)| sent.has(session_id)).map(|(_, events)| *events as usize);
     Ok((events.clone().count(), events.sum()))
-}
-
-/// The incident of a rage click that has the least beside it; none where there is none.
-pub(super) async fn example(config: &Config) -> Result<Option<Example>, Failure> {
-    let row: Option<(String, String, Millis)> = crate::store::client(&config.clickhouse)
-        .query(
-            "SELECT toString(incident.id), toString(session.id), toUnixTimestamp64Milli(incident.started_at) \
-             FROM incidents_current AS incident \
-             JOIN sessions_current AS session \
-             ON session.tenant = incident.tenant AND session.session_id = incident.subject \
-             WHERE incident.tenant = ? AND incident.family = 'interactions' \
-             AND position(incident.attributes['rules'], 'rage_click') > 0 \
-             ORDER BY incident.evidence_count, incident.id LIMIT 1",
-        )
-        .bind(TENANT)
-        .fetch_optional()
-        .await?;
-    Ok(row.map(|(incident, session, started_at)| Example {
-        incident,
-        session,
-        from: json::time(started_at - 5_000).unwrap_or_default(),
-    }))
 }

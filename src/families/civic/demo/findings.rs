@@ -2,19 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
 
-use indicatif::ProgressBar;
 use serde::Deserialize;
-use tokio::sync::watch;
 
-use super::listener::Told;
-use super::{Failure, KEY, TENANT, boston, say};
-use crate::config::Config;
-use crate::tools::rebuild;
-
-/// How long the live stream may be behind the tables.
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::boston;
+use crate::families::demonstration::{Demo, Failure, TENANT, say};
 
 #[derive(Deserialize)]
 struct Sla {
@@ -33,18 +25,11 @@ struct Compliance {
     met: u64,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    total: u64,
-}
-
 /// Prints the findings.
-pub(super) async fn print(config: &Config, url: &str, files: &Path) -> Result<(), Failure> {
-    let sla =
-        reqwest::Client::new().get(format!("{url}/v1/sla?by=department")).bearer_auth(KEY).send().await?;
-    let sla: Sla = sla.error_for_status()?.json().await?;
-    let all = count_breaches(url, "&attribute.due_source=reported").await?;
-    let open = count_breaches(url, "&attribute.due_source=reported&open=true").await?;
+pub(super) async fn print(demo: &Demo, files: &Path) -> Result<(), Failure> {
+    let sla: Sla = demo.get("/v1/sla?by=department").await?;
+    let all = count_breaches(demo, "&attribute.due_source=reported").await?;
+    let open = count_breaches(demo, "&attribute.due_source=reported&open=true").await?;
 
     let closed: u64 = sla.rows.iter().map(|row| row.reported.closed).sum();
     let met: u64 = sla.rows.iter().map(|row| row.reported.met).sum();
@@ -60,7 +45,7 @@ pub(super) async fn print(config: &Config, url: &str, files: &Path) -> Result<()
     say(&line("all", closed, met));
     say(&format!("  SLA-breach incidents: {all}, of them still open: {open}\n"));
 
-    let clickhouse = crate::store::client(&config.clickhouse);
+    let clickhouse = demo.clickhouse();
     let (sql_closed, sql_met): (u64, u64) = clickhouse
         .query("SELECT count(), countIf(met) FROM sla_metrics_current WHERE tenant = ? AND due_source = 'reported'")
         .bind(TENANT)
@@ -92,42 +77,9 @@ pub(super) async fn print(config: &Config, url: &str, files: &Path) -> Result<()
     if same { Ok(()) } else { Err("the API and ClickHouse disagree".into()) }
 }
 
-/// What the live stream has told while the month was played: at its end the same incidents as the table has.
-pub(super) async fn print_live(url: &str, mut told: watch::Receiver<Told>) -> Result<(), Failure> {
-    let all = count_incidents(url, "").await? as usize;
-    let told = tokio::time::timeout(PATIENCE, told.wait_for(|told| told.standing() == all)).await;
-    let told = told.map_err(|_| format!("the live stream has not told of all {all} incidents"))??.clone();
-    let changes = told.events - told.standing();
-    say(&format!("Live (GET /v1/incidents/stream): {all} incidents and {changes} corrections as they came."));
-    Ok(())
-}
-
-/// Every table beside a fresh replay of its topic (I1).
-pub(super) async fn print_rebuilt(config: &Config) -> Result<(), Failure> {
-    let (mut compared, mut different, mut tables) = (0, 0, 0);
-    for (_, table) in rebuild::tables() {
-        let report = rebuild::rebuild(config, table, false, &ProgressBar::hidden()).await?;
-        tables += 1;
-        compared += report.compared;
-        different += report.different.total();
-    }
-    say(&format!(
-        "Replayed (tidewatch rebuild --all): {compared} rows of {tables} tables compared, {different} different.\n"
-    ));
-    if different == 0 { Ok(()) } else { Err("the tables do not follow from the log".into()) }
-}
-
 /// How many breaches the API knows, under further filters.
-pub(super) async fn count_breaches(url: &str, filters: &str) -> Result<u64, Failure> {
-    count_incidents(url, &format!("rule=sla_breach{filters}")).await
-}
-
-/// How many incidents the API knows, under filters.
-pub(super) async fn count_incidents(url: &str, filters: &str) -> Result<u64, Failure> {
-    let query = format!("{url}/v1/incidents?limit=1&{filters}");
-    let response = reqwest::Client::new().get(query).bearer_auth(KEY).send().await?;
-    let page: Page = response.error_for_status()?.json().await?;
-    Ok(page.total)
+pub(super) async fn count_breaches(demo: &Demo, filters: &str) -> Result<u64, Failure> {
+    demo.count_incidents(&format!("rule=sla_breach{filters}")).await
 }
 
 fn line(name: &str, closed: u64, met: u64) -> String {

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 
 use super::boston::{self, Step};
 use super::sender::Sender;
-use super::{Failure, KEY, findings, say};
+use super::findings;
 use crate::engine::Millis;
+use crate::families::demonstration::{Demo, Failure, KEY, say};
 
 const DAY: Millis = 86_400_000;
 
@@ -30,10 +31,10 @@ impl FromStr for Speed {
 
 /// Sends the month. With a `speed`, July passes at that speed, a line a day; what was closed in the two years after
 /// follows at once.
-pub(super) async fn send(files: &Path, speed: Option<Speed>, url: &str) -> Result<(), Failure> {
+pub(super) async fn send(files: &Path, speed: Option<Speed>, demo: &Demo) -> Result<(), Failure> {
     let requests = boston::requests(&files.join("2011-07_requests.csv"))?;
     let steps = boston::steps(&requests);
-    let mut sender = Sender::new(url, KEY);
+    let mut sender = Sender::new(&demo.url, KEY);
     let bar = if speed.is_some() { ProgressBar::hidden() } else { progress_bar(steps.len()) };
     let last_opened = requests.iter().map(|request| request.opened_at).max().unwrap_or(0);
     let mut pace = speed.map(|speed| Pace::new(speed, steps.first().map_or(0, Step::at)));
@@ -45,7 +46,7 @@ pub(super) async fn send(files: &Path, speed: Option<Speed>, url: &str) -> Resul
             }
             if let Some(day) = pace.next_day(step.at()) {
                 sender.flush().await?;
-                let breaches = findings::count_breaches(url, "").await?;
+                let breaches = findings::count_breaches(demo, "").await?;
                 say(&format!(
                     "  {}  {sent:>6} events sent, {breaches:>5} breaches so far",
                     day.strftime("%F")

@@ -27,10 +27,10 @@ impl Kind {
     }
 
     /// A record of the topic.
-    pub(super) fn read(self, value: Option<&[u8]>) -> Result<Letter, CodecError> {
+    pub(super) fn read(self, value: Option<&[u8]>) -> Result<Unfolded, CodecError> {
         match self {
-            Self::DeadLetters => codec::decode::<DeadLetter>(self.topic(), value).map(Letter::from),
-            Self::LateEvents => codec::decode::<LateEvent>(self.topic(), value).map(Letter::from),
+            Self::DeadLetters => codec::decode::<DeadLetter>(self.topic(), value).map(Unfolded::from),
+            Self::LateEvents => codec::decode::<LateEvent>(self.topic(), value).map(Unfolded::from),
         }
     }
 
@@ -84,7 +84,7 @@ impl FromStr for Position {
 
 /// A dead letter or late event. They are ordered by the append time of their records.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Letter {
+pub(super) struct Unfolded {
     /// When the record was appended.
     pub append_time: Millis,
     /// Where it lies.
@@ -105,24 +105,24 @@ pub(super) struct Letter {
     pub value: Option<Vec<u8>>,
 }
 
-impl From<DeadLetter> for Letter {
-    fn from(letter: DeadLetter) -> Self {
-        let DeadLetter { topic, partition, offset, append_time, .. } = letter;
+impl From<DeadLetter> for Unfolded {
+    fn from(unfolded: DeadLetter) -> Self {
+        let DeadLetter { topic, partition, offset, append_time, .. } = unfolded;
         Self {
             append_time,
             position: Position { topic, partition, offset },
-            reason: letter.reason,
-            message: letter.message,
-            operator: letter.operator,
-            tenant: letter.tenant.unwrap_or_default(),
-            event_id: letter.event_id.unwrap_or_default(),
-            key: letter.record_key,
-            value: letter.record_value,
+            reason: unfolded.reason,
+            message: unfolded.message,
+            operator: unfolded.operator,
+            tenant: unfolded.tenant.unwrap_or_default(),
+            event_id: unfolded.event_id.unwrap_or_default(),
+            key: unfolded.record_key,
+            value: unfolded.record_value,
         }
     }
 }
 
-impl From<LateEvent> for Letter {
+impl From<LateEvent> for Unfolded {
     fn from(event: LateEvent) -> Self {
         let LateEvent { topic, partition, offset, append_time, .. } = event;
         Self {
@@ -143,9 +143,9 @@ impl From<LateEvent> for Letter {
 pub(super) mod tests {
     use super::*;
 
-    /// A letter of a record at an offset of `civic/0`, appended when the clock read the same.
-    pub fn letter(offset: i64, reason: &str, tenant: &str) -> Letter {
-        Letter {
+    /// An unfolded record at an offset of `civic/0`, appended when the clock read the same.
+    pub fn unfolded(offset: i64, reason: &str, tenant: &str) -> Unfolded {
+        Unfolded {
             append_time: offset,
             position: Position { topic: "civic".into(), partition: 0, offset },
             reason: reason.into(),

@@ -1,27 +1,15 @@
-//! Visitors of a shop that does not exist: generated sessions, sent through the API as pages send real ones.
+//! Generated sessions, sent through the API as pages send real ones.
 
 use std::collections::HashMap;
 
-use clap::Args;
 use compact_str::CompactString;
 use tokio::time::Instant;
 
-use super::{Failure, KEY, say};
 use crate::engine::Millis;
+use crate::families::demonstration::{Demo, Failure, KEY, say};
 use crate::families::interactions::generate::event::Body;
 use crate::families::interactions::generate::send::Sender;
 use crate::families::interactions::generate::{Generator, Label, Plan, Rule, Sign};
-
-/// How many there are, and which.
-#[derive(Debug, Clone, Copy, Args)]
-pub(super) struct Visitors {
-    /// How many browser sessions are generated.
-    #[arg(long, value_name = "NUMBER", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
-    sessions: u64,
-    /// Chooses what happens in them.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-}
 
 /// What was sent.
 #[derive(Debug)]
@@ -53,8 +41,8 @@ impl Sent {
 }
 
 /// Sends the sessions, all at once: they lie in the past, and each event says when it happened.
-pub(super) async fn send(visitors: Visitors, url: &str) -> Result<Sent, Failure> {
-    let Visitors { sessions, seed } = visitors;
+pub(super) async fn send(sessions: u64, demo: &Demo) -> Result<Sent, Failure> {
+    let seed = demo.seed;
     let mut generator = Generator::new(Plan { seed, sessions, ..Plan::default() });
     let (mut events, mut left) = (0, HashMap::<_, Option<Millis>>::new());
     let batches = generator.by_ref().inspect(|batch| {
@@ -64,7 +52,7 @@ pub(super) async fn send(visitors: Visitors, url: &str) -> Result<Sent, Failure>
         let known = left.entry(batch.visitor.session_id.clone()).or_default();
         *known = last.max().max(*known);
     });
-    Sender::new(url, KEY).as_history(batches).await?;
+    Sender::new(&demo.url, KEY).as_history(batches).await?;
     let is_left = |sign: &Sign| left.get(&sign.session_id).is_some_and(|at| *at >= Some(sign.started_at));
     let mut truth = generator.take_signs();
     let all = truth.len();

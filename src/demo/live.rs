@@ -7,23 +7,25 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::{Failure, KEY};
+use crate::families::demonstration::{Demo, Failure, KEY, say};
 
 /// When a node that is starting is asked again.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How long the stream may be behind the tables.
+const BEHIND: Duration = Duration::from_secs(10);
 
 /// What was told, as it stands.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Told {
     /// Versions and retractions.
-    pub events: usize,
+    events: usize,
     /// By id, whether it holds.
     incidents: HashMap<String, bool>,
 }
 
 impl Told {
     /// How many incidents hold.
-    pub fn standing(&self) -> usize {
+    fn standing(&self) -> usize {
         self.incidents.values().filter(|holds| **holds).count()
     }
 }
@@ -34,10 +36,10 @@ struct Row {
 }
 
 /// Listens from now on, until the stream ends.
-pub(super) async fn listen(url: &str) -> Result<watch::Receiver<Told>, Failure> {
+pub(super) async fn listen(demo: &Demo) -> Result<watch::Receiver<Told>, Failure> {
     let client = reqwest::Client::new();
     let mut response = loop {
-        let request = client.get(format!("{url}/v1/incidents/stream")).bearer_auth(KEY);
+        let request = client.get(format!("{}/v1/incidents/stream", demo.url)).bearer_auth(KEY);
         let response = request.send().await?;
         if response.status() != StatusCode::SERVICE_UNAVAILABLE {
             break response.error_for_status()?;
@@ -65,4 +67,14 @@ pub(super) async fn listen(url: &str) -> Result<watch::Receiver<Told>, Failure> 
         }
     });
     Ok(receiver)
+}
+
+/// Prints what was told: by now the same incidents as the table has.
+pub(super) async fn print(demo: &Demo, mut told: watch::Receiver<Told>) -> Result<(), Failure> {
+    let all = demo.count_incidents("").await? as usize;
+    let told = tokio::time::timeout(BEHIND, told.wait_for(|told| told.standing() == all)).await;
+    let told = told.map_err(|_| format!("the live stream has not told of all {all} incidents"))??.clone();
+    let changes = told.events - told.standing();
+    say(&format!("Live (GET /v1/incidents/stream): {all} incidents and {changes} corrections as they came."));
+    Ok(())
 }

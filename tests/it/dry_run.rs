@@ -7,9 +7,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidewatch::demo::boston;
-use tidewatch::demo::boston::Step;
-use tidewatch::demo::sender;
+use tidewatch::families::civic::demo::boston;
+use tidewatch::families::civic::demo::boston::Step;
+use tidewatch::families::civic::demo::sender;
 use tidewatch::families::civic::event::{UNKNOWN_AREA, issue_id};
 
 use crate::system::BINARY;
