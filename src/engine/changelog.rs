@@ -2,7 +2,7 @@
 //! a restore reads each cell once.
 //!
 //! Keys and values are [postcard](https://postcard.jamesmunns.com/wire-format): a key is a tag and the cell's name, a value the
-//! cell; no value means that the cell is gone. They are nobody's interface but the same version of the same operator's.
+//! cell; no value means that the cell is gone. Only the same version of the same operator reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,9 +34,9 @@ pub enum RestoreError {
          version, or begin anew under another kafka.prefix"
     )]
     Foreign {
-        /// Who wrote it.
+        /// The operator and version that wrote it.
         found: String,
-        /// Who reads it.
+        /// The operator and version that reads it.
         expected: String,
     },
     /// It can't be read.

@@ -22,7 +22,7 @@ impl EvidenceState {
     /// How many of the last.
     pub const LAST: usize = 24;
 
-    /// Of records (offset, event id) in the order of the log, and of so many more between them that nobody keeps.
+    /// Of records (offset, event id) in the order of the log, and of `beyond` more between them whose offsets are not kept.
     pub fn of(records: impl Iterator<Item = (i64, Arc<str>)>, beyond: u64) -> Self {
         let mut evidence = Self { count: beyond, ..Self::default() };
         for (offset, event_id) in records {

@@ -55,7 +55,7 @@ impl<N: Ord, E, T: Ord + Clone> KeyCell<N, E, T> {
         }
     }
 
-    /// Nothing is kept under it but its time.
+    /// Whether it can be forgotten: it has no entries, no timers and no aliases.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.timers.is_empty() && self.aliases == 0
     }

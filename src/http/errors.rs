@@ -86,7 +86,7 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
-    /// 401: no API key, or one that nobody has.
+    /// 401: no API key, or an unknown one.
     pub fn unauthorized() -> Self {
         let message = "a known API key is needed, as \"Authorization: Bearer KEY\" or \"X-Api-Key: KEY\"";
         Self {

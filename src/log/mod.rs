@@ -1,5 +1,6 @@
 //! Kafka: topics, clients, and how both are named.
 
+pub mod declaration;
 pub mod first_append;
 pub mod lag;
 mod position;

@@ -38,7 +38,7 @@ pub fn routes(config: &Config, log: &Log) -> OpenApiRouter {
 /// The routes.
 pub fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
-        .routes(routes!(evidence::of_incident))
+        .merge(evidence::router())
         .routes(routes!(backtests::post, backtests::list))
         .routes(routes!(backtests::get, backtests::delete))
         .routes(routes!(settings::get, settings::put))

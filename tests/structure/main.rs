@@ -117,8 +117,8 @@ fn no_files_use_each_other_in_a_circle() {
 #[test]
 fn layers_point_one_way() {
     for (index, (module, below)) in LAYERS.iter().enumerate() {
-        let is_above = |name: &&str| LAYERS[..index].iter().any(|(above, _)| above == name);
-        assert!(below.iter().all(|name| is_above(&name)), "{module} uses only what stands above it");
+        let is_above = |name: &str| LAYERS[..index].iter().any(|(above, _)| *above == name);
+        assert!(below.iter().all(|name| is_above(name)), "{module} uses only what stands above it");
     }
     let ties = ties();
     let is_open = |tie: &Tie, (from, to): (&str, &str)| top(&tie.from) == from && top(&tie.to) == to;

@@ -35,7 +35,7 @@ impl<O: Operator> Task<O> {
     pub fn snapshot<E>(&self, visit: &mut Visit<'_, E>) -> Result<(), E> {
         let mut writer = Writer::new(visit);
         writer.all::<O>(&self.state)?;
-        // Nothing is taken back in a snapshot.
+        // A snapshot holds live cells only, so it removes no cell of emissions.
         writer.position::<O>(&Cursor { emission_chunks: 0, ..self.cursor() })
     }
 
@@ -158,7 +158,7 @@ impl<O: Operator> Restore<O> {
             task.schedule(key);
             task.schedule_expiry(key);
         }
-        // What was made to hold the records' cells has been touched by nobody.
+        // The cells that were restored count as committed, not as changed.
         task.state.commit();
         Ok(task)
     }

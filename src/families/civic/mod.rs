@@ -4,11 +4,11 @@
 pub mod demo;
 pub mod event;
 mod ingest;
+mod queries;
 pub mod settings;
 pub mod sla;
 
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use self::settings::CivicSettings;
 use self::sla::Sla;
@@ -16,7 +16,7 @@ use self::sla::Sla;
 use super::demonstration::DemonstrationKind;
 use super::{Family, JobVisitor};
 use crate::ingest::handler::Handler;
-use crate::read::{self, Shared};
+use crate::read::Shared;
 use crate::runtime::Job;
 
 /// The family.
@@ -40,7 +40,7 @@ impl Family for Civic {
     }
 
     fn queries() -> OpenApiRouter<Shared> {
-        OpenApiRouter::new().routes(routes!(read::sla::compliance))
+        queries::routes()
     }
 
     #[cfg(feature = "local")]

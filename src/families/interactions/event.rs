@@ -32,11 +32,11 @@ pub struct Interaction {
     pub occurred_at: Millis,
     /// When it happened by the device's own clock, where that was wrong and has been corrected.
     pub device_time: Option<Millis>,
-    /// Where: origin, route, and of the query what may be kept.
+    /// The URL of the page: origin, route, and of the query what may be kept.
     pub url: Option<CompactString>,
     /// The route: the path, with a placeholder for each id in it. After a navigation the new one; empty where there is none.
     pub route: CompactString,
-    /// Who: a hash.
+    /// A hash of the user's id; none where the producer named no user.
     pub user: Option<CompactString>,
     /// `desktop`, `mobile`, `tablet` …
     pub device: Option<CompactString>,

@@ -6,10 +6,10 @@ pub mod event;
 pub mod frustration;
 pub mod generate;
 pub mod ingest;
+mod queries;
 pub mod settings;
 
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use self::frustration::Frustration;
 use self::settings::InteractionsSettings;
@@ -18,7 +18,7 @@ use super::demonstration::DemonstrationKind;
 use super::generator::GenerateCommand;
 use super::{Family, JobVisitor};
 use crate::ingest::handler::Handler;
-use crate::read::{self, Shared};
+use crate::read::Shared;
 use crate::runtime::Job;
 
 /// The family.
@@ -42,7 +42,7 @@ impl Family for Interactions {
     }
 
     fn queries() -> OpenApiRouter<Shared> {
-        OpenApiRouter::new().routes(routes!(read::timeline::of_session))
+        queries::routes()
     }
 
     fn generators() -> Vec<Box<dyn GenerateCommand>> {

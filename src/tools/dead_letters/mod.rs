@@ -136,8 +136,8 @@ fn act(kind: Kind, options: &Options, log: &Log, out: &mut impl Write) -> Result
         })?,
         Action::Redrive { position, filter, dry_run } => {
             let mut unfolded = Vec::new();
-            let take = |unfolded, _: &Entry<'_>| {
-                unfolded.push(unfolded);
+            let take = |record, _: &Entry<'_>| {
+                unfolded.push(record);
                 Ok(())
             };
             match position {

@@ -78,7 +78,7 @@ pub struct IncidentContent {
     pub started: Millis,
     /// When its last signal ended.
     pub ended: Millis,
-    /// Nothing can follow any more.
+    /// Whether it is over: no further signal can join it.
     pub is_over: bool,
     /// 0 to 100.
     pub score: i64,

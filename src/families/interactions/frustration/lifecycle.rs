@@ -77,7 +77,7 @@ impl Frustration {
         is_emitted
     }
 
-    /// Nothing has come that would be a signal's answer.
+    /// The time-out of an absence is over without an answer: its signal is emitted.
     pub(super) fn ripen(
         &self,
         context: &mut Context<'_, Self>,

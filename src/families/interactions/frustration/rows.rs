@@ -55,7 +55,7 @@ pub struct Session {
     pub meta: RowMeta,
     /// The producer's session; after a long pause, or a day, another one has the same.
     pub session_id: CompactString,
-    /// Who: a hash.
+    /// A hash of the user's id; none where no event named a user.
     pub user: Option<CompactString>,
     /// `desktop`, `mobile`, `tablet` …
     pub device: Option<CompactString>,

@@ -86,13 +86,13 @@ pub struct Index {
 pub struct Head {
     /// Event id of the first record to arrive: names the session's row.
     pub event_id: Arc<str>,
-    /// When that was.
+    /// When that record was appended.
     pub first_arrival: Millis,
     /// Events by kind.
     pub counts: [u32; Kind::ALL.len()],
     /// Errors, and requests that failed.
     pub errors: u32,
-    /// Whose session it is.
+    /// The user and device of the session.
     pub profile: Arc<Profile>,
     /// The last of them, by their time.
     pub last: Option<Order>,
@@ -100,13 +100,13 @@ pub struct Head {
     pub kept: usize,
     /// How many of them the last segment holds.
     pub of_last_segment: u32,
-    /// Some are kept no more.
+    /// Whether its first events are kept no more, since there were too many.
     pub truncated: bool,
-    /// Nothing has come for so long that it is over.
+    /// Whether it is over: it has been silent for longer than the gap.
     pub closed: bool,
-    /// The row is not what it says any more.
+    /// Whether the session has changed since its row was emitted.
     pub is_dirty: bool,
-    /// A timer will emit it.
+    /// Whether a timer is set that will emit the row.
     pub is_scheduled: bool,
     /// When the row was emitted last, by the clock.
     pub emitted_at: Option<Millis>,
@@ -114,18 +114,18 @@ pub struct Head {
     pub open_until: Option<Millis>,
     /// Signals that hold.
     pub signals: u32,
-    /// Frustration.
+    /// The frustration score, 0 to 100.
     pub score: i64,
 }
 
-/// Whose session it is, by the first of its events that says so.
+/// The user and device of a session, by the first of its events that names any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// The event that said so.
+    /// The place of the event that named them; none where no event has.
     pub at: Option<Order>,
-    /// Who.
+    /// A hash of the user's id.
     pub user: Option<CompactString>,
-    /// `desktop` …
+    /// The kind of device: `desktop`, `mobile`, `tablet` …
     pub device: Option<CompactString>,
     /// The browser.
     pub browser: Option<CompactString>,

@@ -27,7 +27,7 @@ use crate::engine::{Event as _, Millis};
 use crate::http::{ApiError, CanIngest};
 use crate::ingest::body::{Form, at};
 use crate::ingest::fields::{self, AHEAD};
-use crate::ingest::handler::{AnswerToBatch, AnswerToOne, Handler};
+use crate::ingest::handler::{Answer, Handler};
 use crate::ingest::item::{Arrival, Item, Origin, Submission};
 use crate::ingest::Source;
 
@@ -85,7 +85,7 @@ pub fn routes() -> OpenApiRouter<Handler<Interactions>> {
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
     request_body = Body,
-    responses((status = 202, description = "Kafka holds what is accepted.", body = InteractionsAnswer, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
+    responses((status = 202, description = "Kafka holds what is accepted.", body = Answer<Receipt>, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
 )]
 async fn post(
     State(handler): State<Handler<Interactions>>,
@@ -125,15 +125,6 @@ struct InteractionBatch {
     #[schema(format = DateTime)]
     sent_at: Option<String>,
     context: Option<Context>,
-}
-
-/// The answer to an interaction, or to a batch of them.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it describes what the handler answers")]
-enum InteractionsAnswer {
-    One(AnswerToOne<Receipt>),
-    Batch(AnswerToBatch<Receipt>),
 }
 
 /// An item as it may enter the log.

@@ -57,7 +57,7 @@ fn is_interactive(event: &NormalizedEvent) -> bool {
 /// What events of one signal have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Same {
-    /// Nothing but the session.
+    /// The session alone: any two of its events.
     Session,
     /// The element.
     Target,

@@ -36,7 +36,7 @@ impl Rule {
 pub enum Matcher {
     /// Many of a kind, close together.
     Count(Count),
-    /// Nothing follows that should.
+    /// An expected event does not follow in time.
     Absence(Absence),
     /// The pointer turns back again and again.
     Reversal(Reversal),
@@ -106,7 +106,7 @@ impl Default for Count {
     }
 }
 
-/// Nothing follows that should.
+/// An expected event does not follow in time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Absence {
     /// What should be followed.

@@ -129,7 +129,7 @@ impl Step<'_> {
             let age = event.time - streak.started;
             let is_same = absence.same == Same::Session || absence.same.of(event) == Some(streak.common);
             if absence.then.is_empty() && age > absence.within {
-                // Nothing can answer it any more.
+                // Its time-out is over: no later event can be its answer.
                 let streak = self.edit().remove(place);
                 if absence.takes(streak.count) {
                     let due = Some(streak.started + absence.within);

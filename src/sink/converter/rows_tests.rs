@@ -1,22 +1,28 @@
+//! Rows of whole records, as programs of converters write them.
+
 use std::collections::HashMap;
 
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::schema::{NamesRef, ResolvedSchema};
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use uuid::Uuid;
 
+use super::oracle;
 use super::oracle::Oracle;
 use super::*;
 use crate::codec;
+use crate::codec::program::Unfit;
 
 /// A writer's and a reader's schema, and columns for all that the reader's has.
 struct Pair {
     writer: &'static Schema,
     reader: &'static Schema,
     columns: Vec<(Vec<&'static str>, bool, ColumnType)>,
-    program: Program,
+    program: Program<Converter>,
 }
 
 /// All that a test needs for as long as it runs.
@@ -100,7 +106,7 @@ impl Pair {
     }
 }
 
-fn output<'a>(path: &[&'a str], is_kind: bool, column: &'a ColumnType) -> Output<'a> {
+fn output<'a>(path: &[&'a str], is_kind: bool, column: &'a ColumnType) -> Output<'a, Form<'a>> {
     let form = if is_kind { Form::Kind(column) } else { Form::Column(column) };
     Output { path: path.to_vec(), form }
 }
@@ -174,7 +180,7 @@ fn column(scoped: Scoped<'static>, seed: usize) -> String {
 }
 
 /// Values of a schema.
-fn values(scoped: Scoped<'static>) -> BoxedStrategy<Value> {
+pub(crate) fn values(scoped: Scoped<'static>) -> BoxedStrategy<Value> {
     let inner = |schema| values(scoped.part(schema).unwrap());
     // Numbers that fit narrow columns, too.
     let long = || prop_oneof![-3..300_i64, any::<i64>()];
@@ -341,7 +347,7 @@ proptest! {
     }
 }
 
-fn unfit(writer: &str, reader: &str, path: &[&str], column: &str) -> Result<Program, Unfit> {
+fn unfit(writer: &str, reader: &str, path: &[&str], column: &str) -> Result<Program<Converter>, Unfit> {
     let [writer, reader] = [writer, reader].map(|text| {
         let schema = format!(r#"{{ "type": "record", "name": "R", "fields": [{text}] }}"#);
         leak(Schema::parse_str(&schema).unwrap())

@@ -1,5 +1,5 @@
-//! The way from the bytes of a record to the values of several columns, compiled for a pair of schemas: the writer's, and
-//! the reader's, which the columns are made for. A datum is walked once; what nobody takes is passed over.
+//! The way from the bytes of a record to several outputs (columns, members of a JSON object), compiled for a pair of schemas:
+//! the writer's, and the reader's, which the outputs are made for. A datum is walked once; what nobody takes is passed over.
 //!
 //! The two are resolved by Avro's rules, when the program is compiled: fields by their names, and what the writer did not know by
 //! the default that the reader's schema has for it.
@@ -9,30 +9,34 @@ use apache_avro::schema::RecordSchema;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 
-use super::converter::{Converter, Fault};
-use super::json::Json;
+use super::datum::{Datum, Malformed};
 use super::shape::{Scoped, Shape};
-use super::types::ColumnType;
-use crate::codec::datum::{Datum, Malformed};
+
+/// How a value is written: what a program is made of.
+pub trait Convert: Sized {
+    /// As what a field is written.
+    type Form<'a>: Clone;
+    /// Why a value can't be written.
+    type Fault: From<Malformed>;
+
+    /// How values of `writer`, read as `reader`, are written in a form. `None` if that can't be done for all values, save for
+    /// their range.
+    fn new(writer: Scoped<'_>, reader: Scoped<'_>, form: &Self::Form<'_>) -> Option<Self>;
+
+    /// Reads a value and appends it to `written`. After an error `written` holds a part of it.
+    ///
+    /// # Errors
+    /// The bytes don't follow the schema, or the value does not fit.
+    fn write(&self, datum: &mut Datum<'_>, written: &mut Vec<u8>) -> Result<(), Self::Fault>;
+}
 
 /// What is written of a record.
 #[derive(Debug, Clone)]
-pub struct Output<'a> {
+pub struct Output<'a, F> {
     /// The names of the fields on the way.
     pub path: Vec<&'a str>,
     /// As what.
-    pub form: Form<'a>,
-}
-
-/// As what a field is written.
-#[derive(Debug, Clone)]
-pub enum Form<'a> {
-    /// As the value of a column of that type.
-    Column(&'a ColumnType),
-    /// Which of its records a union holds, as a column of that type.
-    Kind(&'a ColumnType),
-    /// As JSON behind this text.
-    Json(String),
+    pub form: F,
 }
 
 /// What can't be compiled.
@@ -46,9 +50,9 @@ pub enum Unfit {
 
 /// Writes the outputs of a record.
 #[derive(Debug, PartialEq)]
-pub struct Program {
+pub struct Program<C> {
     /// One after the other through the datum.
-    steps: Vec<Step>,
+    steps: Vec<Step<C>>,
     /// How many outputs there are.
     outputs: usize,
     /// Whether the steps come upon the outputs in their order.
@@ -57,26 +61,54 @@ pub struct Program {
 
 /// A value in the datum, and what is made of it: the place of an output, and how it is written.
 #[derive(Debug, PartialEq)]
-struct Step {
+struct Step<C> {
     shape: Shape,
-    takes: Vec<(usize, Converter)>,
+    takes: Vec<(usize, Take<C>)>,
 }
 
-impl Program {
+/// How an output is made of a value.
+#[derive(Debug, PartialEq)]
+enum Take<C> {
+    /// Of the value itself.
+    Value(C),
+    /// Of something in it.
+    Inside(Program<C>),
+    /// Of nothing: the writer knew no such field.
+    Constant(Vec<u8>),
+}
+
+impl<C: Convert> Take<C> {
+    fn write(&self, datum: &mut Datum<'_>, row: &mut Vec<u8>) -> Result<(), C::Fault> {
+        match self {
+            Self::Value(value) => value.write(datum, row),
+            Self::Inside(program) => program.write(datum, row).map_err(|(_, fault)| fault),
+            Self::Constant(bytes) => {
+                row.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<C: Convert> Program<C> {
     /// From records of `writer` to `outputs`, which are named as in `reader`.
     ///
     /// # Errors
     /// An output can't be made of what the writer wrote.
-    pub fn new(writer: Scoped<'_>, reader: Scoped<'_>, outputs: &[Output<'_>]) -> Result<Self, Unfit> {
+    pub fn new(
+        writer: Scoped<'_>,
+        reader: Scoped<'_>,
+        outputs: &[Output<'_, C::Form<'_>>],
+    ) -> Result<Self, Unfit> {
         let mut steps = Vec::new();
         let mut constants = Vec::new();
         compile(writer, reader, outputs.iter().cloned().enumerate().collect(), &mut steps, &mut constants)?;
         constants.sort_by_key(|(place, _)| *place);
         for (place, constant) in constants {
             // Before the first that follows it, so that what can be in order is.
-            let follows = |step: &Step| step.takes.iter().any(|(taken, _)| *taken > place);
+            let follows = |step: &Step<C>| step.takes.iter().any(|(taken, _)| *taken > place);
             let at = steps.iter().position(follows).unwrap_or(steps.len());
-            let takes = vec![(place, Converter::Constant { shape: Shape::Nothing, bytes: constant })];
+            let takes = vec![(place, Take::Constant(constant))];
             steps.insert(at, Step { shape: Shape::Nothing, takes });
         }
         let in_order = steps.iter().flat_map(|step| &step.takes).map(|(place, _)| place).is_sorted();
@@ -87,7 +119,7 @@ impl Program {
     ///
     /// # Errors
     /// The bytes don't follow the schema, or a value does not fit: the place of the output, and why.
-    pub fn write(&self, datum: &mut Datum<'_>, row: &mut Vec<u8>) -> Result<(), (usize, Fault)> {
+    pub fn write(&self, datum: &mut Datum<'_>, row: &mut Vec<u8>) -> Result<(), (usize, C::Fault)> {
         if self.in_order {
             return self.walk(datum, row, |_, _| {});
         }
@@ -111,17 +143,17 @@ impl Program {
         datum: &mut Datum<'_>,
         row: &mut Vec<u8>,
         mut written: impl FnMut(usize, usize),
-    ) -> Result<(), (usize, Fault)> {
+    ) -> Result<(), (usize, C::Fault)> {
         for step in &self.steps {
-            let Some(((place, converter), others)) = step.takes.split_last() else {
+            let Some(((place, take), others)) = step.takes.split_last() else {
                 step.shape.skip(datum).map_err(|fault| (0, fault.into()))?;
                 continue;
             };
-            for (place, converter) in others {
-                converter.write(&mut datum.clone(), row).map_err(|fault| (*place, fault))?;
+            for (place, take) in others {
+                take.write(&mut datum.clone(), row).map_err(|fault| (*place, fault))?;
                 written(*place, row.len());
             }
-            converter.write(datum, row).map_err(|fault| (*place, fault))?;
+            take.write(datum, row).map_err(|fault| (*place, fault))?;
             written(*place, row.len());
         }
         Ok(())
@@ -137,11 +169,11 @@ impl Program {
 }
 
 /// Appends the steps through a record of `writer`, and finds what is written of fields that it has not.
-fn compile(
+fn compile<C: Convert>(
     writer: Scoped<'_>,
     reader: Scoped<'_>,
-    mut outputs: Vec<(usize, Output<'_>)>,
-    steps: &mut Vec<Step>,
+    mut outputs: Vec<(usize, Output<'_, C::Form<'_>>)>,
+    steps: &mut Vec<Step<C>>,
     constants: &mut Vec<(usize, Vec<u8>)>,
 ) -> Result<(), Unfit> {
     let (Schema::Record(written), Schema::Record(wanted)) = (writer.schema, reader.schema) else {
@@ -152,10 +184,10 @@ fn compile(
         let mut here: Vec<_> = outputs.extract_if(.., |(_, output)| output.path[0] == field.name).collect();
         if here.is_empty() || here.iter().any(|(_, output)| output.path.len() == 1) {
             let shape = Shape::new(from).ok_or(Unfit::Schema)?;
-            let take = |(place, output): (usize, Output<'_>)| {
-                let converter = part(wanted, reader, &field.name)
-                    .and_then(|to| converter(from, to, &output.path[1..], &output.form));
-                Ok((place, converter.ok_or(Unfit::Output(place))?))
+            let take = |(place, output): (usize, Output<'_, C::Form<'_>>)| {
+                let take = part(wanted, reader, &field.name)
+                    .and_then(|to| take(from, to, &output.path[1..], &output.form));
+                Ok((place, take.ok_or(Unfit::Output(place))?))
             };
             let takes = here.into_iter().map(take).collect::<Result<_, _>>()?;
             steps.push(Step { shape, takes });
@@ -169,7 +201,7 @@ fn compile(
         }
     }
     for (place, output) in outputs {
-        constants.push((place, default(wanted, reader, &output).ok_or(Unfit::Output(place))?));
+        constants.push((place, default::<C>(wanted, reader, &output).ok_or(Unfit::Output(place))?));
     }
     Ok(())
 }
@@ -179,23 +211,25 @@ fn part<'a>(record: &'a RecordSchema, scoped: Scoped<'a>, name: &str) -> Option<
 }
 
 /// From a value to what lies in it at `path`.
-fn converter(writer: Scoped<'_>, reader: Scoped<'_>, path: &[&str], form: &Form<'_>) -> Option<Converter> {
-    if !path.is_empty() {
-        let output = Output { path: path.to_vec(), form: form.clone() };
-        return Program::new(writer, reader, &[output]).ok().map(Converter::Record);
+fn take<C: Convert>(
+    writer: Scoped<'_>,
+    reader: Scoped<'_>,
+    path: &[&str],
+    form: &C::Form<'_>,
+) -> Option<Take<C>> {
+    if path.is_empty() {
+        return C::new(writer, reader, form).map(Take::Value);
     }
-    match form {
-        Form::Column(column) => Converter::new(writer, reader, column),
-        Form::Kind(column) => Converter::kind(writer, reader, column),
-        Form::Json(before) => {
-            let json = Json::new(writer, reader)?;
-            Some(Converter::JsonPart { before: before.clone().into_bytes(), json })
-        }
-    }
+    let output = Output { path: path.to_vec(), form: form.clone() };
+    Program::new(writer, reader, &[output]).ok().map(Take::Inside)
 }
 
 /// What is written where the writer knew no such field.
-fn default(record: &RecordSchema, reader: Scoped<'_>, output: &Output<'_>) -> Option<Vec<u8>> {
+fn default<C: Convert>(
+    record: &RecordSchema,
+    reader: Scoped<'_>,
+    output: &Output<'_, C::Form<'_>>,
+) -> Option<Vec<u8>> {
     let field = &record.fields[*record.lookup.get(output.path[0])?];
     let scoped = reader.part(&field.schema)?;
     let value = Value::try_from(field.default.clone()?).ok()?;
@@ -204,13 +238,8 @@ fn default(record: &RecordSchema, reader: Scoped<'_>, output: &Output<'_>) -> Op
         GenericDatumWriter::builder(&field.schema).schemata(vec![reader.whole]).ok()?.build().ok()?;
     let datum = writer.write_value_to_vec(value).ok()?;
     let mut bytes = Vec::new();
-    converter(scoped, scoped, &output.path[1..], &output.form)?
+    take::<C>(scoped, scoped, &output.path[1..], &output.form)?
         .write(&mut Datum::new(&datum), &mut bytes)
         .ok()?;
     Some(bytes)
 }
-
-#[cfg(test)]
-mod oracle;
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,4 @@
-//! `GET /v1/sla`: how many issues were resolved in time.
+//! What is answered of civic reports beside their rows: `GET /v1/sla`, how many issues were resolved in time.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,31 @@ use axum::response::Response;
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::answers;
-use super::answers::Answer;
-use super::lists::Lists;
-use super::live::{Live, SLA_METRICS};
-use super::parameters::Parameters;
-use super::positions::{Reader, Source};
-use super::queries::{Filter, Select, TenantQueries};
-use crate::families::civic::sla::rows::DueSource;
+use super::sla::rows::DueSource;
 use crate::http::ApiError;
+use crate::read::Shared;
+use crate::read::answers::{self, Answer, Body};
+use crate::read::parameters::Parameters;
+use crate::read::positions::{Reader, Source};
+use crate::read::queries::{Select, SqlFilter, TenantQueries};
+
+/// The topic whose rows are counted.
+const SLA_METRICS: &str = "sla-metrics";
+
+/// The routes.
+pub fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(compliance))
+}
+
+type ComplianceAnswer = Answer<Compliance>;
 
 /// By what resolved issues are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
 #[schema(rename_all = "snake_case")]
-pub enum By {
+enum By {
     /// The department, where it is known.
     Department,
     /// The area.
@@ -45,7 +55,7 @@ impl By {
         }
     }
 
-    fn select(self) -> Select {
+    fn select(self) -> Select<'static> {
         let columns = match self {
             Self::Department => {
                 "toNullable(toString(department)) AS name, toString(due_source) AS due_source, \
@@ -130,35 +140,22 @@ impl Group {
 
 /// The answer: a row a group, sorted by its name (unknown first), and the total.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Compliance {
+struct Compliance {
     rows: Vec<NamedGroup>,
     total: Group,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct NamedGroup {
-    /// One entry: what it is grouped by, and the group's name.
+    /// One entry: `department` or `area`, and the group's name.
     #[serde(flatten)]
-    #[schema(value_type = GroupName)]
+    #[schema(value_type = Object)]
     name: BTreeMap<&'static str, Option<String>>,
     #[serde(flatten)]
     group: Group,
 }
 
-/// What a group is called.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes the one entry of a map")]
-struct GroupName {
-    department: Option<String>,
-    area: Option<String>,
-}
-
 impl Compliance {
-    /// What it takes in memory, about.
-    pub fn bytes(&self) -> usize {
-        self.rows.len() * size_of::<NamedGroup>() * 2
-    }
-
     fn new(by: By, counted: &[Counted]) -> Self {
         let mut total = Group::default();
         let mut groups: BTreeMap<Option<&str>, Group> = BTreeMap::new();
@@ -190,15 +187,14 @@ impl Compliance {
     ),
     responses(
         (status = 200, description = "A row a group, sorted by its name (unknown first), and the total.",
-            body = inline(Answer<'static, Compliance>),
+            body = inline(ComplianceAnswer),
             headers(("ETag" = String, description = "Of the rows."), ("X-As-Of" = String, description = "`as_of`."))),
         (status = 304, description = "The client has these rows."),
     )
 )]
-pub async fn compliance(
+async fn compliance(
     queries: TenantQueries,
-    State(live): State<Live>,
-    State(lists): State<Lists<By, Compliance>>,
+    State(Shared { live, cache, .. }): State<Shared>,
     headers: HeaderMap,
     mut parameters: Parameters,
 ) -> Result<Response, ApiError> {
@@ -209,11 +205,12 @@ pub async fn compliance(
     let by = by.ok_or_else(|| ApiError::invalid("by", format!("is missing; expected {expected}")))?;
     let freshness = live.reached(&[Source::Rows(SLA_METRICS, Reader::Tables)], wanted.as_ref()).await;
     let read = async {
-        let counted = queries.fetch(by.select(), &Filter::default(), u64::MAX).await?;
-        Ok(Compliance::new(by, &counted))
+        let counted = queries.fetch(by.select(), &SqlFilter::default(), u64::MAX).await?;
+        Body::of(&Compliance::new(by, &counted))
     };
-    let compliance = lists.get(queries.tenant(), by, live.generation(SLA_METRICS), read).await?;
-    answers::of_list(&headers, &*compliance, &freshness)
+    let (request, generation) = (by.name().to_owned(), live.generation(SLA_METRICS));
+    let compliance = cache.body(queries.tenant(), "/v1/sla", request, generation, read).await?;
+    Ok(compliance.respond(&headers, &freshness))
 }
 
 #[cfg(test)]

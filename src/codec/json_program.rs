@@ -1,4 +1,4 @@
-//! One Avro value to JSON, from bytes to bytes: the same text as `codec::json` makes of the value.
+//! One Avro value to JSON, from bytes to bytes: the same text as [`super::json`] makes of the value.
 
 use std::io::Write;
 
@@ -6,12 +6,11 @@ use apache_avro::Schema;
 use apache_avro::schema::UuidSchema;
 use serde::Serialize;
 
-use super::converter::{Fault, Number, Whole, entries, name, symbols};
-use super::program::{Form, Output, Program};
-use super::row_binary::ValueError;
+use super::datum::{Datum, Malformed};
+use super::json::{text, time};
+use super::program::{Convert, Output, Program};
+use super::resolve::{Number, Whole, entries, name, symbols};
 use super::shape::Scoped;
-use crate::codec::datum::Datum;
-use crate::codec::json::{text, time};
 
 /// How values are written as JSON.
 #[derive(Debug, PartialEq)]
@@ -43,7 +42,59 @@ pub enum Json {
     /// `map`, its keys in order.
     Map(Box<Json>),
     /// `record`: its members, each behind its name.
-    Record(Program),
+    Record(Program<Member>),
+}
+
+/// Why there is no JSON for a value.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonFault {
+    /// Its bytes don't follow the schema.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// It can't be written as JSON.
+    #[error("it can't be written as JSON: {0}")]
+    NoJson(String),
+}
+
+/// A value between two texts: a member of an object.
+#[derive(Debug, PartialEq)]
+pub struct Member {
+    before: Vec<u8>,
+    json: Json,
+    after: &'static str,
+}
+
+/// As what a member is written.
+#[derive(Debug, Clone, Default)]
+pub struct MemberForm {
+    /// What stands before the value: a brace or comma, its name, a colon.
+    pub before: String,
+    /// What stands behind it: nothing by default.
+    pub after: &'static str,
+    /// A time is written as its number of milliseconds; by default as RFC 3339.
+    pub millis: bool,
+}
+
+impl Convert for Member {
+    type Form<'a> = MemberForm;
+    type Fault = JsonFault;
+
+    fn new(writer: Scoped<'_>, reader: Scoped<'_>, form: &MemberForm) -> Option<Self> {
+        let json = match reader.schema {
+            Schema::TimestampMillis if form.millis => {
+                Json::Integer(Whole::new(writer.schema, reader.schema)?)
+            }
+            _ => Json::new(writer, reader)?,
+        };
+        Some(Self { before: form.before.clone().into_bytes(), json, after: form.after })
+    }
+
+    fn write(&self, datum: &mut Datum<'_>, text: &mut Vec<u8>) -> Result<(), JsonFault> {
+        text.extend_from_slice(&self.before);
+        self.json.write(datum, text)?;
+        text.extend_from_slice(self.after.as_bytes());
+        Ok(())
+    }
 }
 
 impl Json {
@@ -88,7 +139,8 @@ impl Json {
                 for (place, field) in read.fields.iter().enumerate() {
                     let comma = if place == 0 { "" } else { "," };
                     let before = format!("{comma}{}:", serde_json::to_string(&field.name).ok()?);
-                    outputs.push(Output { path: vec![field.name.as_str()], form: Form::Json(before) });
+                    let form = MemberForm { before, ..MemberForm::default() };
+                    outputs.push(Output { path: vec![field.name.as_str()], form });
                 }
                 Self::Record(Program::new(writer, reader, &outputs).ok()?)
             }
@@ -101,7 +153,7 @@ impl Json {
     ///
     /// # Errors
     /// The bytes don't follow the schema, or there is no JSON for a value.
-    pub fn write(&self, datum: &mut Datum<'_>, text: &mut Vec<u8>) -> Result<(), Fault> {
+    pub fn write(&self, datum: &mut Datum<'_>, text: &mut Vec<u8>) -> Result<(), JsonFault> {
         match self {
             Self::Null => text.extend_from_slice(b"null"),
             Self::Boolean => serialize(&datum.boolean()?, text)?,
@@ -118,7 +170,7 @@ impl Json {
             Self::Text => serialize(datum.text()?, text)?,
             Self::Uuid => {
                 let uuid = datum.uuid()?;
-                write!(text, "\"{uuid}\"").map_err(|error| ValueError::NoJson(error.to_string()))?;
+                write!(text, "\"{uuid}\"").map_err(|error| JsonFault::NoJson(error.to_string()))?;
             }
             Self::Bytes => serialize(&self::text(datum.bytes()?), text)?,
             Self::Symbols(symbols) => text.extend_from_slice(&symbols[datum.index(symbols.len())?]),
@@ -156,6 +208,6 @@ impl Json {
     }
 }
 
-fn serialize<T: Serialize + ?Sized>(value: &T, text: &mut Vec<u8>) -> Result<(), ValueError> {
-    serde_json::to_writer(text, value).map_err(|error| ValueError::NoJson(error.to_string()))
+fn serialize<T: Serialize + ?Sized>(value: &T, text: &mut Vec<u8>) -> Result<(), JsonFault> {
+    serde_json::to_writer(text, value).map_err(|error| JsonFault::NoJson(error.to_string()))
 }
