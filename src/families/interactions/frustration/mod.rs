@@ -1,4 +1,4 @@
-//! Sessions, signs of frustration in them, and incidents made of those.
+//! Sessions, signals of frustration in them, and incidents made of those.
 //!
 //! A session keeps its events, as the rules see them, in the order of their time ([`normalized_event`]); a pass over them in that order finds
 //! what the rules look for ([`scan`]), and what belongs together is an incident ([`mod@correlate`]). All three are functions of

@@ -19,7 +19,7 @@ operator_rows! {
     }
 }
 
-/// A sign of frustration in a session. Topic `signals`.
+/// A signal of frustration in a session. Topic `signals`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Signal {
     /// Name, version, provenance.
@@ -87,7 +87,7 @@ pub struct Session {
     pub exit: CompactString,
     /// Errors, and requests that failed.
     pub errors: i64,
-    /// Signs of frustration.
+    /// Signals of frustration.
     pub signals: i32,
     /// Frustration, 0 to 100.
     pub score: i32,
