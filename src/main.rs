@@ -148,7 +148,9 @@ fn main() -> ExitCode {
             .and_then(|config| in_runtime(async { Ok(explain::tool::run(&tool.options, &config).await?) })),
         Command::Rebuild(tool) => rebuild(&tool),
         Command::Try(options) => Ok(dry_run::run(&options)),
-        Command::Topology(options) => Ok(topology::run(&options).map(|()| ExitCode::SUCCESS)?),
+        Command::Topology(options) => {
+            topology::run(&options).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+        }
         Command::Generate(options) => generate::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Migrate(migration) => in_runtime(migrate(migration)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),
