@@ -8,10 +8,12 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use utoipa::openapi::OpenApi;
 
+use crate::engine::rows::{DeadLetter, DerivedRow};
 use crate::families::{self, Family, JobDescription, Visitor};
 use crate::ingest::intake;
 use crate::log::topics;
-use crate::{read, runtime, sink};
+use crate::resource::{self, ResourceError};
+use crate::{read, runtime};
 
 /// What `tidewatch topology` takes.
 #[derive(Debug, Args)]
@@ -35,12 +37,15 @@ pub enum Format {
 /// Why it can't be described.
 #[derive(Debug, thiserror::Error)]
 pub enum TopologyError {
+    /// What is declared of resources is not sound.
+    #[error(transparent)]
+    Resource(#[from] &'static ResourceError),
     /// It has no JSON.
     #[error("the topology can't be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// It has no YAML.
     #[error("the topology can't be written as YAML: {0}")]
-    Yaml(#[from] serde_saphyr::ser_error::Error),
+    Yaml(#[from] serde_saphyr::ser::Error),
 }
 
 /// What the system is made of.
@@ -120,26 +125,32 @@ impl Visitor for Describe {
     fn family<F: Family>(self) -> Self::Output {
         let jobs = families::jobs().into_iter().filter(|job| job.input == F::NAME).map(|job| job.name);
         let intake = intake::topic(F::NAME);
-        let node = FamilyNode { name: F::NAME, about: F::ABOUT, topic: F::NAME, intake, jobs: jobs.collect() };
+        let node =
+            FamilyNode { name: F::NAME, about: F::ABOUT, topic: F::NAME, intake, jobs: jobs.collect() };
         (node, [F::routes().into_openapi(), F::queries().into_openapi()])
     }
 }
 
 impl Topology {
     /// Of this program.
-    pub fn new() -> Self {
+    ///
+    /// # Errors
+    /// What is declared of resources is not sound.
+    pub fn new() -> Result<Self, TopologyError> {
+        let resources = resource::all()?;
         let (families, documents): (Vec<_>, Vec<_>) = families::each(|| Describe).into_iter().unzip();
         let documents = documents.into_iter().flatten();
-        let documents = documents.chain([read::router().into_openapi(), super::router().into_openapi()]);
+        let documents =
+            documents.chain([read::router(resources).into_openapi(), super::router().into_openapi()]);
         let jobs: Vec<_> = families::jobs().into_iter().map(JobNode::from).collect();
-        Self {
+        Ok(Self {
             roles: roles(&families, &jobs),
             families,
             jobs,
             topics: topics::all().iter().map(TopicNode::from).collect(),
             tables: tables().collect(),
             routes: documents.flat_map(routes).collect(),
-        }
+        })
     }
 
     /// In that form.
@@ -184,15 +195,10 @@ impl Topology {
     }
 }
 
-impl Default for Topology {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// A node of a flow chart, named and labelled by a text.
 fn node(text: &str) -> String {
-    let name: String = text.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '_' }).collect();
+    let name: String =
+        text.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '_' }).collect();
     format!("{name}[\"{text}\"]")
 }
 
@@ -219,7 +225,9 @@ impl From<&'static topics::Topic> for TopicNode {
 }
 
 fn tables() -> impl Iterator<Item = TableNode> {
-    topics::all().iter().filter_map(|topic| Some(TableNode { name: topic.table.as_ref()?, topic: &topic.name }))
+    topics::all()
+        .iter()
+        .filter_map(|topic| Some(TableNode { name: topic.table.as_ref()?, topic: &topic.name }))
 }
 
 fn roles(families: &[FamilyNode], jobs: &[JobNode]) -> Vec<RoleNode> {
@@ -230,13 +238,16 @@ fn roles(families: &[FamilyNode], jobs: &[JobNode]) -> Vec<RoleNode> {
     let stored: Vec<String> = tables().map(|table| table.topic.to_owned()).collect();
     let settings = || "settings".to_owned();
     let inputs = jobs.iter().map(|job| job.input.to_owned()).chain([settings()]);
+    let followed = topics::all().iter().filter(|topic| topic.resource.is_some());
+    let followed =
+        followed.map(|topic| topic.name.clone()).chain(["progress".to_owned(), settings()]).collect();
     let node = |name, about, reads, writes| RoleNode { name, about, reads, writes };
     vec![
         node(
             "ingest",
             "HTTP in, and what Kafka clients write: validates, sanitises, appends to the family topics",
             families.iter().map(|family| family.intake.clone()).collect(),
-            [owned("ingest"), vec![sink::DEAD_LETTERS.to_owned()]].concat(),
+            [owned("ingest"), vec![DeadLetter::TOPIC.to_owned()]].concat(),
         ),
         node(
             "process",
@@ -244,8 +255,8 @@ fn roles(families: &[FamilyNode], jobs: &[JobNode]) -> Vec<RoleNode> {
             inputs.collect::<std::collections::BTreeSet<_>>().into_iter().collect(),
             owned("process"),
         ),
-        node("sink", "Writes derived topics to ClickHouse", stored, vec![sink::DEAD_LETTERS.to_owned()]),
-        node("serve", "HTTP out: the read API, live streams, the page, settings", read::followed(), vec![settings()]),
+        node("sink", "Writes derived topics to ClickHouse", stored, vec![DeadLetter::TOPIC.to_owned()]),
+        node("serve", "HTTP out: the read API, live streams, the page, settings", followed, vec![settings()]),
     ]
 }
 
@@ -272,7 +283,7 @@ fn routes(document: OpenApi) -> Vec<RouteNode> {
 /// # Errors
 /// It can't be written down.
 pub fn run(options: &Options) -> Result<(), TopologyError> {
-    print!("{}", Topology::new().render(options.format)?);
+    print!("{}", Topology::new()?.render(options.format)?);
     Ok(())
 }
 
@@ -286,21 +297,25 @@ mod tests {
         for (file, format) in [("json", Format::Json), ("yaml", Format::Yaml)] {
             let path = format!("{}/docs/architecture_flow.{file}", env!("CARGO_MANIFEST_DIR"));
             let found = std::fs::read_to_string(&path).unwrap_or_default();
-            let expected = Topology::new().render(format).unwrap();
+            let expected = Topology::new().unwrap().render(format).unwrap();
             assert!(found == expected, "{path} is not what `tidewatch topology --format {file}` prints");
         }
     }
 
     #[test]
     fn every_topic_of_a_job_is_there() {
-        let topology = Topology::new();
+        let topology = Topology::new().unwrap();
         let known: Vec<&str> = topology.topics.iter().map(|topic| topic.name).collect();
         for job in &topology.jobs {
             let named = [job.input, &job.changelog].into_iter().chain(job.outputs.iter().copied());
             named.for_each(|topic| assert!(known.contains(&topic), "{topic}, of the job {}", job.name));
         }
         for family in &topology.families {
-            assert!(known.contains(&family.topic) && known.contains(&family.intake.as_str()), "{}", family.name);
+            assert!(
+                known.contains(&family.topic) && known.contains(&family.intake.as_str()),
+                "{}",
+                family.name
+            );
             assert!(!family.jobs.is_empty(), "{}", family.name);
         }
         let chart = topology.render(Format::Mermaid).unwrap();
@@ -309,7 +324,8 @@ mod tests {
 
     #[test]
     fn routes_have_names_of_their_own() {
-        let mut names: Vec<_> = Topology::new().routes.into_iter().map(|route| route.operation.unwrap()).collect();
+        let mut names: Vec<_> =
+            Topology::new().unwrap().routes.into_iter().map(|route| route.operation.unwrap()).collect();
         let count = names.len();
         names.sort();
         names.dedup();

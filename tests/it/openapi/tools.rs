@@ -21,7 +21,9 @@ fn node_modules() -> PathBuf {
         for file in ["package.json", "package-lock.json"] {
             fs::copy(source.join(file), folder.join(file)).unwrap();
         }
-        run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder));
+        run(Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(folder));
     });
     folder.join("node_modules/.bin")
 }
@@ -43,7 +45,10 @@ fn assert_telling(document: &Value) {
     for (path, method, operation) in operations(document) {
         let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no name"));
         let words = name.chars().filter(char::is_ascii_uppercase).count() + 1;
-        assert!(words >= 2 && name.starts_with(char::is_lowercase), "{method} {path}: {name} tells too little");
+        assert!(
+            words >= 2 && name.starts_with(char::is_lowercase),
+            "{method} {path}: {name} tells too little"
+        );
         assert!(names.insert(name), "two operations are called {name}");
         assert!(operation["security"].is_array(), "{method} {path} says nothing of keys");
         let parameters = operation["parameters"].as_array().into_iter().flatten();
@@ -72,7 +77,9 @@ async fn validators_accept_the_document_and_generated_clients_cover_every_route(
         let bin = node_modules();
         fs::write(folder.join("redocly.yaml"), include_str!("redocly.yaml")).unwrap();
         run(Command::new(bin.join("redocly")).args(["lint", "openapi.json"]).current_dir(&folder));
-        run(Command::new(bin.join("openapi-typescript")).args(["openapi.json", "-o", "api.ts"]).current_dir(&folder));
+        run(Command::new(bin.join("openapi-typescript"))
+            .args(["openapi.json", "-o", "api.ts"])
+            .current_dir(&folder));
         run(Command::new(bin.join("tsc")).args(["--noEmit", "--strict", "api.ts"]).current_dir(&folder));
         let types = fs::read_to_string(folder.join("api.ts")).unwrap();
         for (path, method, operation) in operations(&document) {
@@ -94,7 +101,9 @@ fn modules(folder: &Path) -> Vec<String> {
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_dir() {
             found.extend(modules(&entry));
-        } else if entry.extension().is_some_and(|extension| extension == "py") && !entry.ends_with("__init__.py") {
+        } else if entry.extension().is_some_and(|extension| extension == "py")
+            && !entry.ends_with("__init__.py")
+        {
             found.push(entry.display().to_string());
         }
     }
