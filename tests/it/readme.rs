@@ -172,8 +172,13 @@ impl Shell {
     fn of(system: &System, all: &Process) -> Self {
         let mut shell = Self::new();
         let at = all.url.trim_start_matches("http://").to_owned();
-        shell.replacements = vec![("localhost:8080", at), ("demo-key", KEY.to_owned())];
         let config = &system.config;
+        let store = format!("{}/?database={}", config.clickhouse.url, config.clickhouse.database);
+        shell.replacements = vec![
+            ("localhost:8080", at),
+            ("localhost:8123/?database=tidewatch", store),
+            ("demo-key", KEY.to_owned()),
+        ];
         let set = [
             ("kafka.brokers", &config.kafka.brokers),
             ("kafka.prefix", &config.kafka.prefix),
