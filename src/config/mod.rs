@@ -61,7 +61,7 @@ pub struct Config {
     pub sink: SinkConfig,
     /// The read API.
     pub serve: ServeConfig,
-    /// Who may do what.
+    /// The API keys, each with its tenant and scopes. By default there are none.
     #[serde(default)]
     pub api_keys: Vec<ApiKeyConfig>,
 }

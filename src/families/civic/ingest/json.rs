@@ -23,9 +23,9 @@ pub(super) const SOURCE: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Receipt {
     /// The event's id.
-    id: String,
+    pub(super) id: String,
     /// The issue that the report opens, or that changes its status.
-    issue_id: Uuid,
+    pub(super) issue_id: Uuid,
 }
 
 /// A report, as the API takes it. Without an `id` of its own it is new each time it is sent.

@@ -1,8 +1,11 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::json::change;
 use super::*;
 use crate::engine::id;
+use crate::families::civic::event::{self, IssueStatus, IssueStatusChanged};
 use crate::ingest::body;
 use crate::ingest::item::Arrival;
 

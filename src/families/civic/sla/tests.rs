@@ -1,5 +1,7 @@
 use super::*;
+use crate::engine::rows::RowMeta;
 use crate::engine::{FamilySettings, Outcome, Payload, TestDriver};
+use crate::families::civic::event::IssueStatus;
 
 const HOUR: Millis = 3_600_000;
 

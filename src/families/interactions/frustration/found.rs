@@ -19,7 +19,7 @@ const ERROR: Millis = 1_000;
 type Found = BTreeMap<SignalName, SignalContent>;
 
 impl Frustration {
-    /// What candidates say.
+    /// The contents of the candidates' signals.
     pub(super) fn contents(
         &self,
         context: &Context<'_, Self>,

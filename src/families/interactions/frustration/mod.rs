@@ -45,21 +45,21 @@ const UPDATE: Millis = 1_000;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Frustration;
 
-/// What a session waits for.
+/// The timers of a session, each with the session's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Wait {
-    /// A signal: nothing has come that would be its answer.
+    /// The time-out of a signal's answer.
     Absence(i64, SignalName),
-    /// Its next row.
+    /// The time of its next row.
     Update(i64),
-    /// Its end.
+    /// The end of the session.
     Close(i64),
     /// The end of its grace.
     Final(i64),
 }
 
 impl Wait {
-    /// Of which session.
+    /// The name of the session.
     fn session(&self) -> i64 {
         match self {
             Self::Absence(name, _) | Self::Update(name) | Self::Close(name) | Self::Final(name) => *name,

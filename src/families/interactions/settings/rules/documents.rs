@@ -146,29 +146,29 @@ pub enum MetricName {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CountDocument {
-    /// What is counted.
+    /// The events that are counted: those that meet any of these conditions.
     pub of: Vec<ConditionDocument>,
-    /// How many it takes.
+    /// The least number of events.
     pub at_least: u32,
-    /// Each less than so long after the one before.
+    /// The longest time from one event to the next, exclusive; without it, any.
     pub gap: Option<Span>,
-    /// The last `at_least` of them within so long.
+    /// The longest time that the last `at_least` of them may take; without it, any.
     pub span: Option<Span>,
-    /// From the first to the last at least so long.
+    /// The least time from the first to the last; without it, any.
     pub lasting: Option<Span>,
-    /// Each less than so far from the one before, in px.
+    /// The greatest distance from one event to the next in px, exclusive; without it, any.
     pub distance: Option<u32>,
-    /// How that is measured.
+    /// How the distance is measured.
     pub metric: MetricName,
-    /// What they have in common.
+    /// What the events of one streak have in common.
     pub same: SameName,
-    /// Events so close behind one another count as one.
+    /// Events less than this apart count as one.
     pub merge: Span,
-    /// What is followed by one of these does not count.
+    /// An event that is followed by one of these does not count.
     pub unless: Vec<ConditionDocument>,
-    /// One of those spoils the whole streak.
+    /// Whether one of `unless` spoils the whole streak.
     pub spoils: bool,
-    /// Ends a streak.
+    /// Events that end a streak.
     pub reset: Vec<ConditionDocument>,
 }
 
@@ -176,23 +176,24 @@ pub struct CountDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AbsenceDocument {
-    /// What should be followed.
+    /// The events that should be followed by another.
     pub after: Vec<ConditionDocument>,
-    /// By one of these.
+    /// The events that are waited for.
     pub of: Vec<ConditionDocument>,
-    /// Up to so long after it.
+    /// How long it is waited for.
     pub within: Span,
     /// What both have in common.
     pub same: SameName,
-    /// More of the first belong to one signal if they have this in common.
+    /// Further `after` events belong to the same signal if they have this in common with its first.
     pub collapse: SameName,
-    /// How many of the first it takes.
+    /// The least number of `after` for a signal.
     pub at_least: u32,
-    /// How many of the first it may be.
+    /// The greatest number of `after` for a signal; without it, any.
     pub at_most: Option<u32>,
-    /// Found only once one of these comes, that late or later; if it comes earlier, nothing is found.
+    /// Where set, the signal is found only when one of these comes, `within` or more after the first; one that comes earlier
+    /// ends the wait without a signal.
     pub then: Vec<ConditionDocument>,
-    /// The end of the session is such a one.
+    /// Whether the end of the session counts as one of `then`.
     pub or_session_end: bool,
 }
 
@@ -200,21 +201,21 @@ pub struct AbsenceDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReversalDocument {
-    /// How often.
+    /// The least number of turns by more than 90°.
     pub at_least: u32,
-    /// Within so long.
+    /// The longest time that they may take.
     pub span: Span,
 }
 
-/// One thing follows another.
+/// An event follows another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SequenceDocument {
-    /// The one.
+    /// The first event.
     pub first: Vec<ConditionDocument>,
-    /// The other.
+    /// The event that follows it.
     pub then: Vec<ConditionDocument>,
-    /// At most so long after it.
+    /// The longest time from the one to the other.
     pub within: Span,
     /// What both have in common.
     pub same: SameName,
