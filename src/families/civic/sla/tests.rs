@@ -143,9 +143,7 @@ fn the_order_of_arrival_of_changes_does_not_matter() {
         log.mark(2000);
         let rows = log.driver.take();
         let last = |wanted: &str| rows.iter().rev().find(|row| format!("{row:?}").contains(wanted));
-        assert!(
-            matches!(last("SlaMetric"), Some(SlaRow::Metric(row)) if row.resolved_at == 95 && !row.met)
-        );
+        assert!(matches!(last("SlaMetric"), Some(SlaRow::Metric(row)) if row.resolved_at == 95 && !row.met));
         assert!(matches!(last("Incident"), Some(SlaRow::Incident(row)) if row.ended_at == Some(95)));
     }
 }

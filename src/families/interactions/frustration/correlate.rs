@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::scan::{Candidate, Member};
 use super::settings::{InteractionSettings, SEVERITIES};
+use crate::engine::EvidenceState;
 use crate::engine::Millis;
 use crate::families::incident::Severity;
-use crate::engine::EvidenceState;
 
 /// The rule's name in `incidents`.
 pub const RULE: &str = "frustration";

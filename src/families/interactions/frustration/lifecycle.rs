@@ -1,8 +1,8 @@
 //! The life of a session: what follows an event or a timer, up to its end.
 
+use super::correlate::SignalContent;
 use super::emit::{emit_incident, emit_signal};
 use super::entries::{emitted_incidents, emitted_signals, end_of, head, head_mut, index, set_timer_once};
-use super::correlate::SignalContent;
 use super::scan::Effects;
 use super::session::{ALL, Entry, Part, SignalName};
 use super::settings::InteractionSettings;

@@ -33,10 +33,10 @@ use self::kind::Kind;
 use self::normalize::normalize;
 use self::session::{ALL, Entry, Head, Name, Part, Profile, SignalName};
 use self::settings::InteractionSettings;
-use crate::families::interactions::frustration::rows::FrustrationRow;
-use crate::families::interactions::event::Interaction;
-use crate::engine::{Event, Millis};
 use crate::engine::{Context, Operator, Rejection, SessionWindows};
+use crate::engine::{Event, Millis};
+use crate::families::interactions::event::Interaction;
+use crate::families::interactions::frustration::rows::FrustrationRow;
 
 /// Rows of an open session are at least so far apart in append time, in ms.
 const UPDATE: Millis = 1_000;

@@ -10,8 +10,8 @@ use super::kind::Kind;
 use super::normalized_event::{NormalizedEvent, Order};
 use super::scan::{Candidate, Scan};
 use crate::engine::Millis;
-use crate::families::interactions::event::Interaction;
 use crate::engine::Window;
+use crate::families::interactions::event::Interaction;
 
 /// Events of a segment, when it is begun.
 pub const SEGMENT: u32 = 32;
