@@ -31,6 +31,8 @@ pub struct Record<'a, O: Operator> {
 pub enum Payload<O: Operator> {
     /// An event of the family.
     Event(O::Event),
+    /// An event that was sent again for another operator: to this one it is a repeat.
+    ForAnother(O::Event),
     /// A mark: time has passed, and these settings are in force from here on (I4).
     Mark(Arc<FamilySettings<O::Settings>>),
     /// A value that can't be read, and why.
@@ -41,6 +43,7 @@ impl<O: Operator<Event: Clone>> Clone for Payload<O> {
     fn clone(&self) -> Self {
         match self {
             Self::Event(event) => Self::Event(event.clone()),
+            Self::ForAnother(event) => Self::ForAnother(event.clone()),
             Self::Mark(settings) => Self::Mark(Arc::clone(settings)),
             Self::Undecodable(reason) => Self::Undecodable(reason.clone()),
         }
@@ -50,7 +53,7 @@ impl<O: Operator<Event: Clone>> Clone for Payload<O> {
 impl<O: Operator> Record<'_, O> {
     pub(super) fn event(&self) -> Option<&O::Event> {
         match &self.payload {
-            Payload::Event(event) => Some(event),
+            Payload::Event(event) | Payload::ForAnother(event) => Some(event),
             Payload::Mark(_) | Payload::Undecodable(_) => None,
         }
     }

@@ -8,7 +8,7 @@ use rdkafka::message::Message;
 use super::marks;
 use crate::codec::{self, CodecError};
 use crate::engine::{FamilySettings, Operator, Payload, Record, Task};
-use crate::log::{Log, first_append};
+use crate::log::{Log, first_append, redriven};
 use crate::settings::{Document, History, ReadSettings, SettingsError, SettingsVersions};
 
 /// Reads a value of a subject.
@@ -19,6 +19,11 @@ const GROUP: &str = "process";
 /// The consumer group of a job's workers.
 pub fn group(job: &str) -> String {
     format!("{GROUP}-{job}")
+}
+
+/// The topic that holds the state of a job's tasks.
+pub fn changelog(job: &str) -> String {
+    format!("changelog-{job}")
 }
 
 /// An operator over an input topic. Its name is the operator's.
@@ -55,7 +60,7 @@ impl<O: Operator> Job<O> {
 
     /// The topic that holds the state of its tasks.
     pub fn changelog(&self) -> String {
-        format!("changelog-{}", self.name())
+        changelog(self.name())
     }
 
     /// The versions of its settings.
@@ -78,6 +83,7 @@ impl<O: Operator> Job<O> {
             Some(Ok(version)) => Payload::Mark(versions.at(version)?),
             Some(Err(reason)) => Payload::Undecodable(reason),
             None => match (self.decode)(self.topic, message.payload()) {
+                Ok(event) if redriven::is_for_another(message, O::NAME) => Payload::ForAnother(event),
                 Ok(event) => Payload::Event(event),
                 Err(error) => Payload::Undecodable(error.to_string()),
             },

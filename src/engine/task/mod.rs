@@ -192,6 +192,7 @@ impl<O: Operator> Task<O> {
         let refusal = match &record.payload {
             Payload::Mark(settings) => return self.adopt(settings, end, rows).then_some(Outcome::Mark),
             Payload::Undecodable(message) => refuse("undecodable", message.clone()),
+            Payload::ForAnother(_) => return Some(Outcome::Duplicate),
             Payload::Event(event) => match self.fold(record, event, end, rows)? {
                 Ok(outcome) => return Some(outcome),
                 Err(rejection) => rejection,

@@ -5,17 +5,13 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::util::Timeout;
 
-use super::letter::Position;
 use super::redrive::Redrive;
-use crate::log::Log;
+use super::unfolded::Position;
+use crate::log::{Log, redriven};
 
-/// The header of a redriven record; its value says where the record that failed lies. Nothing reads it but people: the record
-/// is data like any other.
-pub const HEADER: &str = "tidewatch-redriven";
 /// How long Kafka may take for a record, in milliseconds.
 const DELIVERY_TIMEOUT: &str = "30000";
 
@@ -64,7 +60,7 @@ pub(super) fn send(log: &Log, records: &[Redrive]) -> KafkaResult<Sent> {
 
 fn append(producer: &BaseProducer<Deliveries>, log: &Log, record: &Redrive, index: usize) -> KafkaResult<()> {
     let (topic, from) = (log.name(&record.from.topic), record.from.to_string());
-    let headers = OwnedHeaders::new().insert(Header { key: HEADER, value: Some(&from) });
+    let headers = redriven::headers(&from, &record.operator);
     let mut outgoing = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&topic, index)
         .partition(record.partition)
         .payload(&record.value)

@@ -24,7 +24,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub(crate) use self::evidence::Reference;
 pub use self::evidence::{EvidenceRead, EvidenceRecord, Found};
 pub use self::located::{COLUMNS, Located, Stored, find};
 pub use self::version::{Input, LogPlace, Version};

@@ -22,6 +22,7 @@ pub fn routes() -> OpenApiRouter<Handler<Civic>> {
 #[utoipa::path(
     post,
     path = "/v1/reports",
+    operation_id = "sendReports",
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
     request_body = Reports,
@@ -43,6 +44,7 @@ async fn reports(
 #[utoipa::path(
     post,
     path = "/v1/issues/{id}/status",
+    operation_id = "changeIssueStatus",
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
     params(("id" = Uuid, Path, description = "The issue's id, as the answer to its report named it.")),
@@ -68,6 +70,7 @@ async fn status(
 #[utoipa::path(
     post,
     path = "/v1/civic",
+    operation_id = "sendCivicEvents",
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
     request_body = Batch<Either<'static>>,

@@ -81,7 +81,7 @@ pub fn routes() -> OpenApiRouter<Handler<Interactions>> {
 #[utoipa::path(
     post,
     path = "/v1/interactions",
-    operation_id = "interactions",
+    operation_id = "sendInteractions",
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
     request_body = Body,
