@@ -86,7 +86,7 @@ fn describe(resource: &Resource) -> Described {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(Explanation::name()))).build();
     let response =
         ResponseBuilder::new().description("The row, explained.").content("application/json", body).build();
-    let operation = openapi::of_row("explain", resource, &summary)
+    let operation = openapi::of_row("explain{}", resource, &summary)
         .description(Some(
             "Its versions, the settings in force at each, and the records behind it, read back from the log.",
         ))
