@@ -62,7 +62,7 @@ pub struct Config {
     pub sink: SinkConfig,
     /// The role `serve`: the read API.
     pub serve: ServeConfig,
-    /// The API keys, each an entry `[[api_keys]]` of the file.
+    /// The API keys, each an entry `[[api_keys]]` of the file with its tenant and scopes. By default there are none.
     #[serde(default)]
     pub api_keys: Vec<ApiKeyConfig>,
 }

@@ -32,9 +32,9 @@ pub trait Operator: Sized + 'static {
     type Entry: Clone + Serialize + DeserializeOwned;
     /// Names a timer of a key.
     type Timer: Ord + Clone + fmt::Debug + Serialize + DeserializeOwned;
-    /// What a tenant can set of it; the same for all keys of a tenant.
+    /// The settings that a tenant can change; the same for all keys of a tenant.
     type Settings: Clone + Default + PartialEq + fmt::Debug;
-    /// What it emits.
+    /// The rows that it emits.
     type Row: From<DeadLetter> + From<LateEvent>;
 
     /// Its name, part of every row and id.

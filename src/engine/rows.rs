@@ -272,7 +272,7 @@ pub trait OperatorRow:
     /// Its key there.
     fn key(&self) -> &[u8];
 
-    /// What it is.
+    /// Whether it is a row of the operator's own, a dead letter or a late event.
     fn kind(&self) -> RowKind<'_>;
 
     /// Its provenance, to be changed; `None` of what has no versions.

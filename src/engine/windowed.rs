@@ -17,9 +17,9 @@ use crate::engine::{Event, Millis};
 pub trait Aggregate: 'static {
     /// The family's records.
     type Event: Event;
-    /// What is kept; at first its default.
+    /// The value that is kept of a window; it begins as its default.
     type Value: Default + Clone + fmt::Debug + Serialize + DeserializeOwned;
-    /// What is emitted.
+    /// The rows that it emits.
     type Row: From<DeadLetter> + From<LateEvent>;
 
     /// As [`Operator::NAME`].
@@ -90,11 +90,11 @@ pub enum WindowedEntry<V> {
         window: Window,
         /// Event id of the first record to arrive.
         event_id: Arc<str>,
-        /// When that was.
+        /// When that record was appended.
         first_arrival: Millis,
-        /// The records behind it.
+        /// The records behind it; none where [`Aggregate::HAS_EVIDENCE`] is not set.
         evidence: Option<EvidenceState>,
-        /// What is kept of them.
+        /// The aggregate of its records.
         value: V,
     },
     /// Times from which no session reaches to a later one.

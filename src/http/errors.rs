@@ -23,9 +23,9 @@ pub struct ApiError {
     status: StatusCode,
     #[serde(skip)]
     advice: Option<Advice>,
-    /// For programs.
+    /// A stable code for programs.
     code: &'static str,
-    /// For people.
+    /// A message for people.
     #[schema(value_type = String)]
     message: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -24,7 +24,7 @@ macro_rules! file {
     };
 }
 
-static FILES: [File; 13] = [
+static FILES: [File; 14] = [
     file!("/", "text/html; charset=utf-8", "index.html"),
     file!("/page/style.css", "text/css; charset=utf-8", "style.css"),
     file!("/page/icon.svg", "image/svg+xml", "icon.svg"),
@@ -36,6 +36,7 @@ static FILES: [File; 13] = [
     file!("/page/incidents.js", JAVASCRIPT, "incidents.js"),
     file!("/page/levels.js", JAVASCRIPT, "levels.js"),
     file!("/page/list.js", JAVASCRIPT, "list.js"),
+    file!("/page/resources.js", JAVASCRIPT, "resources.js"),
     file!("/page/timeline.js", JAVASCRIPT, "timeline.js"),
     file!("/page/view.js", JAVASCRIPT, "view.js"),
 ];

@@ -208,7 +208,7 @@ pub fn create(log: &Log, kinds: &[SettingsKind]) -> Result<(), SettingsError> {
     for family in kinds {
         if reader.history.entry(family.name, None, i64::MAX).is_none() {
             match send(log, &mut reader, family, None, Some(0), &(family.defaults)()) {
-                // Who does so at the same time writes the same.
+                // Another process that does so at the same time writes the same.
                 Ok(_) | Err(SettingsError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -134,7 +134,7 @@ pub struct Explanation {
     pub id: Uuid,
     /// Its topic.
     pub topic: &'static str,
-    /// Whose it is.
+    /// The tenant of the row.
     #[schema(value_type = String)]
     pub tenant: CompactString,
     /// The key under which it was folded.

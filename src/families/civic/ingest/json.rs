@@ -7,7 +7,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::families::civic::event::{self, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, UNKNOWN_AREA};
+use crate::families::civic::event::{
+    self, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted, UNKNOWN_AREA,
+};
 use crate::http::ApiError;
 use crate::ingest::body::{at, parse, whole};
 use crate::ingest::fields;
@@ -23,9 +25,9 @@ pub(super) const SOURCE: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Receipt {
     /// The event's id.
-    id: String,
+    pub(super) id: String,
     /// The issue that the report opens, or that changes its status.
-    issue_id: Uuid,
+    pub(super) issue_id: Uuid,
 }
 
 /// A report, as the API takes it. Without an `id` of its own it is new each time it is sent.
@@ -144,7 +146,11 @@ pub(super) fn change_of(
     change(item, issue_id(&issue, &field)?, Change { id, occurred_at, status }, path)
 }
 
-pub(super) fn report(item: &Item<'_>, report: Report, path: &str) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
+pub(super) fn report(
+    item: &Item<'_>,
+    report: Report,
+    path: &str,
+) -> Result<Submission<CivicEvent, Receipt>, ApiError> {
     let event_id = fields::event_id(report.id, item.new_id, path)?;
     let occurred_at = fields::occurred_at(report.occurred_at.as_deref(), item.arrival, path)?;
     let due_at = report.due_at.map(|text| fields::time(&text, &at(path, "due_at"))).transpose()?;

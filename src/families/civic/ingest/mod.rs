@@ -5,8 +5,8 @@ mod routes;
 
 use serde_json::value::RawValue;
 
-use self::json::{ADDRESS, AREA, DEPARTMENT, SOURCE, Shape, change_of, described, either, report};
 pub use self::json::Receipt;
+use self::json::{ADDRESS, AREA, DEPARTMENT, SOURCE, Shape, change_of, described, either, report};
 pub use self::routes::routes;
 use super::Civic;
 use super::event::{Body, CivicEvent, ReportSubmitted, UNKNOWN_AREA};

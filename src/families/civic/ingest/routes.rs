@@ -33,10 +33,11 @@ async fn reports(
     caller: Result<CanIngest, ApiError>,
     request: Request,
 ) -> Response {
-    handler.receive_as(caller, request, Form::OneOrBatch, |item, ()| {
-        report(item, parse(item.json, item.path)?, item.path)
-    })
-    .await
+    handler
+        .receive_as(caller, request, Form::OneOrBatch, |item, ()| {
+            report(item, parse(item.json, item.path)?, item.path)
+        })
+        .await
 }
 
 /// Takes a change of the status of the issue in the path.
@@ -56,12 +57,13 @@ async fn status(
     caller: Result<CanIngest, ApiError>,
     request: Request,
 ) -> Response {
-    handler.receive_as(caller, request, Form::One, |item, ()| {
-        let text = issue.as_ref().map_or("", |Path(text)| text.as_str());
-        let issue = issue_id(text, "issue_id")?;
-        change(item, issue, parse(item.json, item.path)?, item.path)
-    })
-    .await
+    handler
+        .receive_as(caller, request, Form::One, |item, ()| {
+            let text = issue.as_ref().map_or("", |Path(text)| text.as_str());
+            let issue = issue_id(text, "issue_id")?;
+            change(item, issue, parse(item.json, item.path)?, item.path)
+        })
+        .await
 }
 
 /// Takes a batch of reports and changes of status, in the order in which they are to be folded.
@@ -74,7 +76,11 @@ async fn status(
     request_body = Batch<Either<'static>>,
     responses((status = 202, description = "Kafka holds what is accepted.", body = AnswerToBatch<Receipt>, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
 )]
-async fn both(State(handler): State<Handler<Civic>>, caller: Result<CanIngest, ApiError>, request: Request) -> Response {
+async fn both(
+    State(handler): State<Handler<Civic>>,
+    caller: Result<CanIngest, ApiError>,
+    request: Request,
+) -> Response {
     handler.receive_as(caller, request, Form::Batch, either).await
 }
 

@@ -1,8 +1,11 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::json::change;
 use super::*;
 use crate::engine::id;
+use crate::families::civic::event::{self, IssueStatus, IssueStatusChanged};
 use crate::ingest::body;
 use crate::ingest::item::Arrival;
 
@@ -74,7 +77,11 @@ fn bare_items_are_those_of_the_other_routes() {
         json!({"id": "2", "issue_id": Uuid::nil(), "status": "open"}),
     );
     for (bare, wrapped) in [(&report, json!({"report": report})), (&status, json!({"status": status}))] {
-        let events = [read_as(|item| Civic::read(item, &()), bare), read_as(|item| Civic::read(item, &()), &wrapped), read(&wrapped)];
+        let events = [
+            read_as(|item| Civic::read(item, &()), bare),
+            read_as(|item| Civic::read(item, &()), &wrapped),
+            read(&wrapped),
+        ];
         let [a, b, c] = events.map(|submission| submission.unwrap().event);
         assert!(a == b && b == c, "{a:?} {b:?} {c:?}");
     }
@@ -169,10 +176,7 @@ fn what_is_refused_is_named_by_its_path() {
         assert_eq!(refusal(&item), expected);
     }
     let misspelt = refusal(&json!({"report": {"description": "d", "due": "x"}}));
-    assert!(
-        misspelt.starts_with("invalid_value events[3].report.due: unknown field `due`"),
-        "{misspelt}"
-    );
+    assert!(misspelt.starts_with("invalid_value events[3].report.due: unknown field `due`"), "{misspelt}");
 }
 
 /// Any JSON, with the names that the API knows more often than chance would have them.

@@ -19,9 +19,7 @@ use self::issue::Report;
 pub use self::issue::{Issue, RULE};
 use self::rows::SlaRow;
 use crate::engine::{Context, EvidenceState, Millis, Operator, Rejection};
-use crate::families::civic::event::{
-    Body, CivicEvent, IssueStatusChanged, ReportSubmitted, alias, issue_id,
-};
+use crate::families::civic::event::{Body, CivicEvent, IssueStatusChanged, ReportSubmitted, alias, issue_id};
 
 /// How many status changes an issue may have: bounds an entry of the state.
 const CHANGES_LIMIT: usize = 256;

@@ -1,5 +1,7 @@
 use super::*;
+use crate::engine::rows::RowMeta;
 use crate::engine::{FamilySettings, Outcome, Payload, TestDriver};
+use crate::families::civic::event::IssueStatus;
 
 const HOUR: Millis = 3_600_000;
 
@@ -141,9 +143,7 @@ fn the_order_of_arrival_of_changes_does_not_matter() {
         log.mark(2000);
         let rows = log.driver.take();
         let last = |wanted: &str| rows.iter().rev().find(|row| format!("{row:?}").contains(wanted));
-        assert!(
-            matches!(last("SlaMetric"), Some(SlaRow::Metric(row)) if row.resolved_at == 95 && !row.met)
-        );
+        assert!(matches!(last("SlaMetric"), Some(SlaRow::Metric(row)) if row.resolved_at == 95 && !row.met));
         assert!(matches!(last("Incident"), Some(SlaRow::Incident(row)) if row.ended_at == Some(95)));
     }
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::scan::{Candidate, Member};
 use super::settings::{InteractionSettings, SEVERITIES};
+use crate::engine::EvidenceState;
 use crate::engine::Millis;
 use crate::families::incident::Severity;
-use crate::engine::EvidenceState;
 
 /// The rule's name in `incidents`.
 pub const RULE: &str = "frustration";
@@ -18,9 +18,9 @@ pub const RULE: &str = "frustration";
 /// A signal as it is emitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignalContent {
-    /// Its rule.
+    /// The rule that found it.
     pub rule: CompactString,
-    /// What it counts, in thousandths.
+    /// What it counts towards a score, in thousandths.
     pub weight: i64,
     /// The route on which it began.
     pub route: Arc<str>,
@@ -32,7 +32,7 @@ pub struct SignalContent {
     pub ended: Millis,
     /// How many events it took.
     pub count: u32,
-    /// The system itself answered with an error.
+    /// Whether the system itself answered with an error.
     pub is_error: bool,
     /// The first of its events to arrive.
     pub earliest: Member,
@@ -43,7 +43,7 @@ pub struct SignalContent {
 }
 
 impl SignalContent {
-    /// What a candidate says.
+    /// The content of a candidate's signal; none where its rule is not in force any more.
     pub fn of(candidate: &Candidate, settings: &InteractionSettings, is_error: bool) -> Option<Self> {
         let rule = settings.rules.get(usize::from(candidate.rule))?;
         let element = candidate.element.as_ref();
@@ -72,7 +72,7 @@ impl SignalContent {
 /// An incident as it is emitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IncidentContent {
-    /// The route.
+    /// The route of its signals.
     pub route: Arc<str>,
     /// When its first signal began.
     pub started: Millis,
@@ -80,13 +80,13 @@ pub struct IncidentContent {
     pub ended: Millis,
     /// Whether it is over: no further signal can join it.
     pub is_over: bool,
-    /// 0 to 100.
+    /// Its frustration score, 0 to 100.
     pub score: i64,
-    /// How grave it is.
+    /// Its severity, by the score.
     pub severity: Severity,
-    /// Its rules.
+    /// The rules of its signals.
     pub rules: BTreeSet<CompactString>,
-    /// The rule that counts most.
+    /// The rule whose signals have the greatest weight.
     pub gravest: CompactString,
     /// How many signals it has.
     pub signals: u32,

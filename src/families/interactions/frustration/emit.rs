@@ -19,7 +19,12 @@ use crate::families::incident::Incident;
 
 impl Frustration {
     /// Emits the session's row.
-    pub(super) fn emit_session(&self, context: &mut Context<'_, Self>, name: i64, change: impl FnOnce(&mut RowMeta)) {
+    pub(super) fn emit_session(
+        &self,
+        context: &mut Context<'_, Self>,
+        name: i64,
+        change: impl FnOnce(&mut RowMeta),
+    ) {
         let Some(window) = index(context).sessions.iter().find(|(other, _)| *other == name).map(|it| it.1)
         else {
             // It is absorbed, and no more in the index.
@@ -106,7 +111,11 @@ pub(super) fn signal_id(context: &Context<'_, Frustration>, signal: &SignalName,
 }
 
 /// The id of an incident's row.
-pub(super) fn incident_id(context: &Context<'_, Frustration>, number: (i64, u8), content: &IncidentContent) -> Uuid {
+pub(super) fn incident_id(
+    context: &Context<'_, Frustration>,
+    number: (i64, u8),
+    content: &IncidentContent,
+) -> Uuid {
     context.row_id(&[RULE, &first_name(&content.earliest), &number.1.to_string()])
 }
 

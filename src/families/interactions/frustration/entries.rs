@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::correlate::{IncidentContent, SignalContent};
 use super::normalized_event::{NormalizedEvent, Order};
 use super::scan::Scan;
-use super::session::{ALL, Base, Entry, Head, Index, Name, Part, SignalName, Segment};
+use super::session::{ALL, Base, Entry, Head, Index, Name, Part, Segment, SignalName};
 use super::{Frustration, Wait};
 use crate::engine::{Context, Millis};
 
@@ -55,7 +55,11 @@ pub(super) fn events<'a>(
 }
 
 /// A session's events from one on, in the order of their time.
-pub(super) fn events_from<'a>(context: &'a Context<'_, Frustration>, name: i64, from: Order) -> Vec<(Order, &'a NormalizedEvent)> {
+pub(super) fn events_from<'a>(
+    context: &'a Context<'_, Frustration>,
+    name: i64,
+    from: Order,
+) -> Vec<(Order, &'a NormalizedEvent)> {
     let ordered = events(context, name).map(|event| (event.order(), event));
     let mut events: Vec<_> = ordered.filter(|(order, _)| *order >= from).collect();
     events.sort_unstable_by_key(|(order, _)| *order);
@@ -111,7 +115,10 @@ pub(super) fn put_segment(context: &mut Context<'_, Frustration>, name: i64, ord
 }
 
 /// The signals of a session that were emitted.
-pub(super) fn emitted_signals(context: &Context<'_, Frustration>, name: i64) -> BTreeMap<SignalName, SignalContent> {
+pub(super) fn emitted_signals(
+    context: &Context<'_, Frustration>,
+    name: i64,
+) -> BTreeMap<SignalName, SignalContent> {
     let of = |(part, entry): (&(i64, Part), &Entry)| match (part, entry) {
         ((session, Part::Signal(signal)), Entry::Signal(content)) if *session == name => {
             Some((signal.clone(), SignalContent::clone(content)))
@@ -125,7 +132,10 @@ pub(super) fn emitted_signals(context: &Context<'_, Frustration>, name: i64) -> 
 }
 
 /// The incidents of a session that were emitted.
-pub(super) fn emitted_incidents(context: &Context<'_, Frustration>, name: i64) -> BTreeMap<(i64, u8), IncidentContent> {
+pub(super) fn emitted_incidents(
+    context: &Context<'_, Frustration>,
+    name: i64,
+) -> BTreeMap<(i64, u8), IncidentContent> {
     let of = |(part, entry): (&(i64, Part), &Entry)| match (part, entry) {
         ((session, Part::Incident(offset, number)), Entry::Incident(content)) if *session == name => {
             Some(((*offset, *number), IncidentContent::clone(content)))

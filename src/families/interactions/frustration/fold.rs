@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::entries::{base, end_of, events, events_from, head, head_mut, put_event, put_segment, segments, segments_up_to, tail};
+use super::entries::{
+    base, end_of, events, events_from, head, head_mut, put_event, put_segment, segments, segments_up_to, tail,
+};
 use super::evidence;
 use super::normalized_event::{NormalizedEvent, Order};
 use super::scan::Effects;

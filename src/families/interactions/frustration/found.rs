@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::correlate::{IncidentContent, SignalContent, correlate, score};
 use super::emit::{emit_incident, emit_signal, incident_id, signal_id};
-use super::entries::{base, emitted_incidents, emitted_signals, head, head_mut, set_timer_once, segments, tail};
+use super::entries::{
+    base, emitted_incidents, emitted_signals, head, head_mut, segments, set_timer_once, tail,
+};
 use super::normalized_event::Order;
 use super::scan::Candidate;
 use super::session::{Entry, Part, SignalName};
@@ -19,7 +21,7 @@ const ERROR: Millis = 1_000;
 type Found = BTreeMap<SignalName, SignalContent>;
 
 impl Frustration {
-    /// What candidates say.
+    /// The contents of the candidates' signals.
     pub(super) fn contents(
         &self,
         context: &Context<'_, Self>,
@@ -66,7 +68,12 @@ impl Frustration {
     }
 
     /// Emits what is found and was not emitted before, or otherwise; and retracts what does not hold any more.
-    pub(super) fn emit_found(&self, context: &mut Context<'_, Self>, name: i64, settings: &InteractionSettings) {
+    pub(super) fn emit_found(
+        &self,
+        context: &mut Context<'_, Self>,
+        name: i64,
+        settings: &InteractionSettings,
+    ) {
         let emitted = emitted_signals(context, name);
         let mut waited: BTreeSet<Wait> = context.timers().map(|(timer, _)| timer.clone()).collect();
         waited.retain(|timer| matches!(timer, Wait::Absence(session, _) if *session == name));

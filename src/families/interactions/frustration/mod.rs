@@ -1,10 +1,10 @@
 //! Sessions, signals of frustration in them, and incidents made of those.
 //!
-//! A session keeps its events, as the rules see them, in the order of their time ([`normalized_event`]); a pass over them in that order finds
-//! what the rules look for ([`scan`]), and what belongs together is an incident ([`mod@correlate`]). All three are functions of
-//! the events and of how far the watermark has come, so that it makes no difference in which order events arrive: one that comes
-//! late is put in its place, the pass goes on from there, and what is found now and was not before, or the other way
-//! round, is emitted or retracted (I9). An event in order costs one step of the pass.
+//! A session keeps its events, normalised to what the rules see of them ([`normalized_event`]), in the order of their
+//! time. A pass over them in that order finds the signals that the rules look for ([`scan`]), and signals that belong
+//! together are an incident ([`mod@correlate`]). All three are functions of the events and of the watermark, so that the
+//! order of arrival makes no difference: a late event is put in its place, the pass is made again from there, and what it
+//! finds otherwise than before is emitted or retracted (I9). An event in order costs one step of the pass.
 
 pub mod correlate;
 pub mod element;
@@ -33,10 +33,10 @@ use self::kind::Kind;
 use self::normalize::normalize;
 use self::session::{ALL, Entry, Head, Name, Part, Profile, SignalName};
 use self::settings::InteractionSettings;
-use crate::families::interactions::frustration::rows::FrustrationRow;
-use crate::families::interactions::event::Interaction;
-use crate::engine::{Event, Millis};
 use crate::engine::{Context, Operator, Rejection, SessionWindows};
+use crate::engine::{Event, Millis};
+use crate::families::interactions::event::Interaction;
+use crate::families::interactions::frustration::rows::FrustrationRow;
 
 /// Rows of an open session are at least so far apart in append time, in ms.
 const UPDATE: Millis = 1_000;
@@ -45,21 +45,21 @@ const UPDATE: Millis = 1_000;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Frustration;
 
-/// What a session waits for.
+/// The timers of a session, each with the session's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Wait {
-    /// A signal: nothing has come that would be its answer.
+    /// The time-out of a signal's answer.
     Absence(i64, SignalName),
-    /// Its next row.
+    /// The time of its next row.
     Update(i64),
-    /// Its end.
+    /// The end of the session.
     Close(i64),
     /// The end of its grace.
     Final(i64),
 }
 
 impl Wait {
-    /// Of which session.
+    /// The name of the session.
     fn session(&self) -> i64 {
         match self {
             Self::Absence(name, _) | Self::Update(name) | Self::Close(name) | Self::Final(name) => *name,

@@ -47,7 +47,8 @@ pub fn normalize(
     };
     match &event.body {
         Body::Pointer(pointer) => {
-            (normalized.x, normalized.y, normalized.selected_text) = (pointer.x, pointer.y, pointer.selected_text);
+            (normalized.x, normalized.y, normalized.selected_text) =
+                (pointer.x, pointer.y, pointer.selected_text);
             normalized.target = Some(element(&pointer.target));
         }
         Body::Field(field) => {
@@ -62,13 +63,14 @@ pub fn normalize(
             normalized.failed = Some(true);
             normalized.target = validation.target.as_ref().map(element);
         }
-        Body::Moves(moves) => normalized.pointer_path = PointerPath::of(moves, settings.least_step).map(Arc::new),
+        Body::Moves(moves) => {
+            normalized.pointer_path = PointerPath::of(moves, settings.least_step).map(Arc::new)
+        }
         Body::Request(request) => {
             normalized.status = if request.status <= 0 { 999 } else { request.status.min(998) as i16 };
             normalized.failed = Some(normalized.status >= 400);
-            normalized.writes = !["GET", "HEAD", "OPTIONS"]
-                .iter()
-                .any(|method| method.eq_ignore_ascii_case(&request.method));
+            normalized.writes =
+                !["GET", "HEAD", "OPTIONS"].iter().any(|method| method.eq_ignore_ascii_case(&request.method));
         }
         Body::Scroll(_)
         | Body::Navigation(_)

@@ -10,8 +10,8 @@ use super::kind::Kind;
 use super::normalized_event::{NormalizedEvent, Order};
 use super::scan::{Candidate, Scan};
 use crate::engine::Millis;
-use crate::families::interactions::event::Interaction;
 use crate::engine::Window;
+use crate::families::interactions::event::Interaction;
 
 /// Events of a segment, when it is begun.
 pub const SEGMENT: u32 = 32;
@@ -152,7 +152,7 @@ impl Profile {
         }
     }
 
-    /// What is known of two sessions that merge.
+    /// The profile of two sessions that merge: the one that was named earlier.
     pub fn earlier(one: &Arc<Self>, other: &Arc<Self>) -> Arc<Self> {
         match (one.at, other.at) {
             (Some(at), Some(others)) if others < at => Arc::clone(other),
@@ -165,11 +165,11 @@ impl Profile {
 /// What is left of events that are not kept any more.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Base {
-    /// What was found among them.
+    /// The signals that were found among them.
     pub signals: Vec<SignalContent>,
-    /// Where they lie, and their event ids: the first 8 and the last 24 (I8).
+    /// Their offsets and event ids: the first 8 and the last 24 (I8).
     pub records: Vec<(i64, Arc<str>)>,
-    /// Where they were.
+    /// The routes and pages that they were on.
     pub path: Path,
 }
 
@@ -185,7 +185,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// Goes where the next event is. `true` if that is somewhere else.
+    /// Adds the route and page of the next event. `true` if either is another than before.
     pub fn go(&mut self, event: &NormalizedEvent) -> bool {
         let (route, url) = self.last.as_ref().map_or((None, None), |(route, url)| (Some(route), Some(url)));
         let is_new = |last: Option<&Arc<str>>, next: &Arc<str>| !next.is_empty() && last != Some(next);

@@ -35,9 +35,9 @@ mod walk;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+pub use self::commands::commands;
 use self::event::Batch;
 use self::human::Human;
-pub use self::commands::commands;
 pub use self::truth::{Label, Rule, Sign};
 use crate::engine::Millis;
 

@@ -25,11 +25,11 @@ use super::event::Interaction;
 use crate::config::{IngestConfig, Secret};
 use crate::engine::{Event as _, Millis};
 use crate::http::{ApiError, CanIngest};
+use crate::ingest::Source;
 use crate::ingest::body::{Form, at};
 use crate::ingest::fields::{self, AHEAD};
 use crate::ingest::handler::{Answer, Handler};
 use crate::ingest::item::{Arrival, Item, Origin, Submission};
-use crate::ingest::Source;
 
 /// How far a device's clock may be wrong before it is corrected.
 const SKEW: Millis = 2 * 60 * 1000;

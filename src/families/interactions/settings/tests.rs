@@ -31,10 +31,7 @@ fn what_is_impossible_is_named() {
         (json!({"grace": "-1s"}), "grace: "),
         (json!({"gap": "0s"}), "gap: 0s is out of bounds: expected 1s to 1d"),
         (json!({"preset": "nobody"}), "preset: "),
-        (
-            json!({"rules": {"rage_click": {"count": {"at_least": 0}}}}),
-            "rules.rage_click.count.at_least: ",
-        ),
+        (json!({"rules": {"rage_click": {"count": {"at_least": 0}}}}), "rules.rage_click.count.at_least: "),
         (json!({"rules": {"rage_click": {"count": {"at_lest": 0}}}}), "rules.rage_click.count.at_lest: "),
         (json!({"rules": {"rage_click": {"weight": 1.5}}}), "rules.rage_click.weight: "),
         (

@@ -58,32 +58,32 @@ impl Matcher {
     }
 }
 
-/// Many of a kind, close together. It is found once a streak, as soon as there are enough.
+/// At least so many events of a kind, close together. It is found once a streak, as soon as there are enough.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Count {
-    /// What is counted.
+    /// The events that are counted: those that meet any of these conditions.
     pub of: Vec<Condition>,
-    /// How many it takes.
+    /// The least number of events.
     pub at_least: u32,
-    /// Each less than so long after the one before.
+    /// The longest time from one event to the next, exclusive; without it, any.
     pub gap: Option<Millis>,
-    /// The last `at_least` of them within so long.
+    /// The longest time that the last `at_least` of them may take; without it, any.
     pub span: Option<Millis>,
-    /// From the first to the last at least so long.
+    /// The least time from the first to the last; without it, any.
     pub lasting: Option<Millis>,
-    /// Each less than so far from the one before, in px.
+    /// The greatest distance from one event to the next in px, exclusive; without it, any.
     pub distance: Option<i64>,
-    /// As the crow flies, or otherwise.
+    /// How the distance is measured.
     pub metric: Metric,
-    /// What they have in common.
+    /// What the events of one streak have in common.
     pub same: Same,
-    /// Events so close behind one another count as one.
+    /// Events less than this apart count as one.
     pub merge: Millis,
-    /// What is followed by one of these does not count.
+    /// An event that is followed by one of these does not count.
     pub unless: Vec<Condition>,
-    /// One of those spoils the whole streak.
+    /// Whether one of `unless` spoils the whole streak.
     pub spoils: bool,
-    /// Ends a streak.
+    /// Events that end a streak.
     pub reset: Vec<Condition>,
 }
 
@@ -109,23 +109,24 @@ impl Default for Count {
 /// An expected event does not follow in time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Absence {
-    /// What should be followed.
+    /// The events that should be followed by another.
     pub after: Vec<Condition>,
-    /// By what.
+    /// The events that are waited for.
     pub of: Vec<Condition>,
-    /// Up to so long after it.
+    /// How long it is waited for.
     pub within: Millis,
     /// What both have in common.
     pub same: Same,
-    /// More of the first of one signal have this in common with it.
+    /// Further `after` events belong to the same signal if they have this in common with its first.
     pub collapse: Same,
-    /// How many of the first it takes.
+    /// The least number of `after` for a signal.
     pub at_least: u32,
-    /// How many of the first it may be.
+    /// The greatest number of `after` for a signal.
     pub at_most: u32,
-    /// Found only once one of these comes, that late or later; if it comes earlier, nothing is found.
+    /// Where set, the signal is found only when one of these comes, `within` or more after the first; one that comes earlier
+    /// ends the wait without a signal.
     pub then: Vec<Condition>,
-    /// The end of the session is such a one.
+    /// Whether the end of the session counts as one of `then`.
     pub or_session_end: bool,
 }
 
@@ -155,20 +156,20 @@ impl Absence {
 /// The pointer turns back again and again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reversal {
-    /// How often.
+    /// The least number of turns by more than 90°.
     pub at_least: u32,
-    /// Within so long.
+    /// The longest time that they may take.
     pub span: Millis,
 }
 
-/// One thing follows another.
+/// An event follows another one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequence {
-    /// The one.
+    /// The first event.
     pub first: Vec<Condition>,
-    /// The other.
+    /// The event that follows it.
     pub then: Vec<Condition>,
-    /// At most so long after it.
+    /// The longest time from the one to the other.
     pub within: Millis,
     /// What both have in common.
     pub same: Same,

@@ -29,14 +29,15 @@ pub struct Scan {
     last_human: Option<Millis>,
 }
 
-/// What a step brings.
+/// The effects of a step.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// What is found for good.
+    /// Signals that no later event changes.
     pub closed: Vec<Candidate>,
-    /// What is found is another now.
+    /// Whether the signals are others than before the step.
     pub is_changed: bool,
-    /// What is waited for from now on: its rule, the place of its first event to arrive, and when it is due; `None`: no more.
+    /// Absences whose time-out is set or cancelled: the rule, the offset of the first event to arrive, and when it is due;
+    /// `None` where it is cancelled.
     pub waits: Vec<(u16, i64, Option<Millis>)>,
 }
 

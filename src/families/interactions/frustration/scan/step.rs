@@ -180,7 +180,8 @@ impl Step<'_> {
     pub fn reversal(&mut self, reversal: &Reversal) {
         let event = self.event;
         let Some(path) = &event.pointer_path else { return };
-        let mut turns: Vec<Millis> = path.turns.iter().map(|after| event.time + Millis::from(*after)).collect();
+        let mut turns: Vec<Millis> =
+            path.turns.iter().map(|after| event.time + Millis::from(*after)).collect();
         let from = self.streaks.last().map_or((0, 0), |streak| streak.direction);
         if turns_back(from, path.begins) {
             turns.insert(0, event.time);

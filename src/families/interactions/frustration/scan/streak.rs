@@ -24,7 +24,7 @@ pub(super) struct Streak {
     pub count: u32,
     /// The first of its events to arrive.
     pub earliest: Member,
-    /// It is a signal.
+    /// Whether it is a signal.
     pub fired: bool,
     pub spoiled: bool,
     /// The last direction of the pointer.
@@ -49,7 +49,7 @@ impl Place {
 pub struct Member {
     /// When it happened.
     pub time: Millis,
-    /// Where in the log.
+    /// Its offset in the log.
     pub offset: i64,
     /// When it was appended.
     pub append_time: Millis,
@@ -71,11 +71,11 @@ impl Member {
 /// A signal, found; or one that will be, unless something comes before it is due.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Of which rule: its place among them.
+    /// The index of its rule.
     pub rule: u16,
-    /// On which route.
+    /// The route of its first event.
     pub route: Arc<str>,
-    /// About which element.
+    /// The element of its first event; none where that has none.
     pub element: Option<Arc<Element>>,
     /// When it began.
     pub started: Millis,
@@ -83,7 +83,7 @@ pub struct Candidate {
     pub ended: Millis,
     /// How many events it took.
     pub count: u32,
-    /// The watermark has to pass this first.
+    /// The time that the watermark has to pass before it holds; none where it holds already.
     pub due: Option<Millis>,
     /// Its events: the first and the last of them.
     pub members: Vec<Member>,

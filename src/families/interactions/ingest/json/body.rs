@@ -2,8 +2,14 @@
 
 use compact_str::CompactString;
 
-use super::forms::{Click, ClickType, Defined, Failed, FailureName, FieldType, Input, Moved, Mutated, Navigated, NavigationName, PageType, Requested, Scrolled, Sent, Shown, Viewport, Wanting};
-use crate::families::interactions::event::{Body, Custom, Failure, FailureKind, Field, FieldKind, Moves, Mutation, Navigation, NavigationKind, Page, PageKind, Point, Pointer, PointerKind, Request, Scroll, Submit, Validation};
+use super::forms::{
+    Click, ClickType, Defined, Failed, FailureName, FieldType, Input, Moved, Mutated, Navigated,
+    NavigationName, PageType, Requested, Scrolled, Sent, Shown, Viewport, Wanting,
+};
+use crate::families::interactions::event::{
+    Body, Custom, Failure, FailureKind, Field, FieldKind, Moves, Mutation, Navigation, NavigationKind, Page,
+    PageKind, Point, Pointer, PointerKind, Request, Scroll, Submit, Validation,
+};
 use crate::http::ApiError;
 use crate::ingest::body::at;
 

@@ -26,7 +26,7 @@ macro_rules! object {
             pub window_id: Option<String>,
             #[schema(min_length = 1, max_length = 128)]
             pub page_view_id: Option<String>,
-            /// Where. Of its query the names enter the log, and the values of names that are allowed.
+            /// The URL of the page. Of its query the names enter the log, and the values of names that are allowed.
             #[schema(max_length = 8192)]
             pub url: Option<String>,
             /// Without it, the path of `url`. Ids in it are replaced.
@@ -173,7 +173,7 @@ event! {
 }
 
 event! {
-    /// A field or form was found wanting.
+    /// A field or form failed its validation.
     Wanting as ValidationErrorEvent, ValidationErrorType { ValidationError } {
         #[schema(min_length = 1, max_length = 128)]
         pub(super) form: String,
@@ -292,7 +292,7 @@ pub(super) enum FailureName {
 }
 
 event! {
-    /// What the producer defines.
+    /// An event that the producer defines.
     Defined as CustomEvent, CustomType { Custom } {
         #[schema(min_length = 1, max_length = 128)]
         pub(super) name: String,

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use self::forms::{Click, Defined, Failed, Input, Moved, Mutated, Navigated, Requested, Scrolled, Sent, Shown, Wanting};
+use self::forms::{
+    Click, Defined, Failed, Input, Moved, Mutated, Navigated, Requested, Scrolled, Sent, Shown, Wanting,
+};
 pub use self::forms::{Context, Stamp};
 use crate::families::interactions::event::Body;
 use crate::http::ApiError;

@@ -103,7 +103,11 @@ pub(super) fn bounded(field: &'static str, text: &str, most: usize) -> Checked<(
 }
 
 /// A text of a program's; `None` where it is blank.
-pub(super) fn text(field: &'static str, text: Option<CompactString>, most: usize) -> Checked<Option<CompactString>> {
+pub(super) fn text(
+    field: &'static str,
+    text: Option<CompactString>,
+    most: usize,
+) -> Checked<Option<CompactString>> {
     let Some(text) = text else { return Ok(None) };
     bounded(field, &text, most)?;
     let clean = sanitise::text(text.trim());
@@ -142,7 +146,9 @@ pub(super) fn label(field: &'static str, text: &str) -> Checked<CompactString> {
     Ok(sanitise::text(text).into())
 }
 
-pub(super) fn fields(fields: BTreeMap<CompactString, CompactString>) -> Checked<BTreeMap<CompactString, CompactString>> {
+pub(super) fn fields(
+    fields: BTreeMap<CompactString, CompactString>,
+) -> Checked<BTreeMap<CompactString, CompactString>> {
     if fields.len() > FIELDS {
         return Err(Refusal::new("fields", format!("expected at most {FIELDS} fields")));
     }

@@ -10,11 +10,17 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 pub use self::checks::Refusal;
-use self::checks::{AGENT, Checked, ID, MESSAGE, PLACE, SELECTOR, URL, USER, at_least_zero, bounded, count, cut, hexadecimal, id, label, pixels, text, time, word};
+use self::checks::{
+    AGENT, Checked, ID, MESSAGE, PLACE, SELECTOR, URL, USER, at_least_zero, bounded, count, cut, hexadecimal,
+    id, label, pixels, text, time, word,
+};
 use super::selector;
 use super::url::{Place, Urls};
 use crate::config::Secret;
-use crate::families::interactions::event::{Body, Custom, Failure, Field, Interaction, Moves, Mutation, Navigation, Page, Pointer, Request, Scroll, Submit, Target, Validation};
+use crate::families::interactions::event::{
+    Body, Custom, Failure, Field, Interaction, Moves, Mutation, Navigation, Page, Pointer, Request, Scroll,
+    Submit, Target, Validation,
+};
 use crate::ingest::sanitise;
 
 /// The rules by which events are cleaned.
@@ -107,7 +113,9 @@ impl Privacy {
                 target: self.target(target)?,
                 form: form.map(checks::form).transpose()?,
             }),
-            Body::Submit(Submit { form, failed }) => Body::Submit(Submit { form: checks::form(form)?, failed }),
+            Body::Submit(Submit { form, failed }) => {
+                Body::Submit(Submit { form: checks::form(form)?, failed })
+            }
             Body::Validation(Validation { form, target, code }) => Body::Validation(Validation {
                 form: checks::form(form)?,
                 target: target.map(|target| self.target(target)).transpose()?,

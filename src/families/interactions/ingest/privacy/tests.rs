@@ -93,9 +93,7 @@ fn a_target_keeps_what_an_element_is() {
         interactive: true,
     };
     let field = Field { kind: FieldKind::Input, target, form: Some("Sign in".into()) };
-    let Body::Field(clean) = privacy("s").clean(event(Body::Field(field))).unwrap().body else {
-        panic!()
-    };
+    let Body::Field(clean) = privacy("s").clean(event(Body::Field(field))).unwrap().body else { panic!() };
     assert_eq!((clean.target.selector.as_str(), clean.target.tag.as_str()), ("input[value]", "input"));
     assert_eq!((clean.target.role.as_deref(), clean.form.as_deref()), (Some("textbox"), Some("Sign in")));
     let hash = clean.target.text_hash.unwrap();
@@ -115,8 +113,7 @@ fn custom_fields_are_cleaned_by_name_and_by_value() {
     let fields = fields.map(|(name, value)| (name.into(), value.into())).into();
     let body = Body::Custom(Custom { name: "plan chosen".into(), fields });
     let Body::Custom(clean) = privacy("s").clean(event(body)).unwrap().body else { panic!() };
-    let clean: Vec<_> =
-        clean.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let clean: Vec<_> = clean.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(
         clean,
         [

@@ -1,7 +1,12 @@
 //! From a rule to its document, and back.
 
-use super::documents::{AbsenceDocument, ConditionDocument, CountDocument, MetricName, ReversalDocument, RuleDocument, SameName, SequenceDocument, TypeName};
-use crate::families::interactions::frustration::rule::{Absence, Condition, Count, Matcher, Metric, Reversal, Rule, Same, Sequence};
+use super::documents::{
+    AbsenceDocument, ConditionDocument, CountDocument, MetricName, ReversalDocument, RuleDocument, SameName,
+    SequenceDocument, TypeName,
+};
+use crate::families::interactions::frustration::rule::{
+    Absence, Condition, Count, Matcher, Metric, Reversal, Rule, Same, Sequence,
+};
 use crate::settings::Span;
 
 impl From<SameName> for Same {
@@ -110,22 +115,22 @@ impl From<&Absence> for AbsenceDocument {
 impl From<&CountDocument> for Count {
     fn from(document: &CountDocument) -> Self {
         Self {
-                    of: conditions(&document.of),
-                    at_least: document.at_least,
-                    gap: document.gap.map(|span| span.0),
-                    span: document.span.map(|span| span.0),
-                    lasting: document.lasting.map(|span| span.0),
-                    distance: document.distance.map(i64::from),
-                    metric: match document.metric {
-                        MetricName::Manhattan => Metric::Manhattan,
-                        MetricName::Euclidean => Metric::Euclidean,
-                        MetricName::Chebyshev => Metric::Chebyshev,
-                    },
-                    same: document.same.into(),
-                    merge: document.merge.0,
-                    unless: conditions(&document.unless),
-                    spoils: document.spoils,
-                    reset: conditions(&document.reset),
+            of: conditions(&document.of),
+            at_least: document.at_least,
+            gap: document.gap.map(|span| span.0),
+            span: document.span.map(|span| span.0),
+            lasting: document.lasting.map(|span| span.0),
+            distance: document.distance.map(i64::from),
+            metric: match document.metric {
+                MetricName::Manhattan => Metric::Manhattan,
+                MetricName::Euclidean => Metric::Euclidean,
+                MetricName::Chebyshev => Metric::Chebyshev,
+            },
+            same: document.same.into(),
+            merge: document.merge.0,
+            unless: conditions(&document.unless),
+            spoils: document.spoils,
+            reset: conditions(&document.reset),
         }
     }
 }
@@ -133,15 +138,15 @@ impl From<&CountDocument> for Count {
 impl From<&AbsenceDocument> for Absence {
     fn from(document: &AbsenceDocument) -> Self {
         Self {
-                    after: conditions(&document.after),
-                    of: conditions(&document.of),
-                    within: document.within.0,
-                    same: document.same.into(),
-                    collapse: document.collapse.into(),
-                    at_least: document.at_least,
-                    at_most: document.at_most.unwrap_or(u32::MAX),
-                    then: conditions(&document.then),
-                    or_session_end: document.or_session_end,
+            after: conditions(&document.after),
+            of: conditions(&document.of),
+            within: document.within.0,
+            same: document.same.into(),
+            collapse: document.collapse.into(),
+            at_least: document.at_least,
+            at_most: document.at_most.unwrap_or(u32::MAX),
+            then: conditions(&document.then),
+            or_session_end: document.or_session_end,
         }
     }
 }
@@ -155,10 +160,10 @@ impl From<&ReversalDocument> for Reversal {
 impl From<&SequenceDocument> for Sequence {
     fn from(document: &SequenceDocument) -> Self {
         Self {
-                    first: conditions(&document.first),
-                    then: conditions(&document.then),
-                    within: document.within.0,
-                    same: document.same.into(),
+            first: conditions(&document.first),
+            then: conditions(&document.then),
+            within: document.within.0,
+            same: document.same.into(),
         }
     }
 }

@@ -149,27 +149,27 @@ pub enum MetricName {
 #[schemars(rename = "Count")]
 #[serde(default, deny_unknown_fields)]
 pub struct CountDocument {
-    /// What is counted.
+    /// The events that are counted: those that meet any of these conditions.
     pub of: Vec<ConditionDocument>,
-    /// How many events it takes; at most 24 where `span` is set.
+    /// The least number of events; at most 24 where `span` is set.
     pub at_least: u32,
-    /// Each event is less than this after the one before.
+    /// The longest time from one event to the next, exclusive; without it, any.
     pub gap: Option<Span>,
-    /// The last `at_least` events are within this time.
+    /// The longest time that the last `at_least` of them may take; without it, any.
     pub span: Option<Span>,
-    /// The first and the last event are at least this far apart.
+    /// The least time from the first to the last; without it, any.
     pub lasting: Option<Span>,
-    /// Each event is less than this from the one before, in px.
+    /// The greatest distance from one event to the next in px, exclusive; without it, any.
     pub distance: Option<u32>,
-    /// How `distance` is measured.
+    /// How the distance is measured.
     pub metric: MetricName,
-    /// What the events have in common.
+    /// What the events of one streak have in common.
     pub same: SameName,
-    /// Events that follow one another within this time count as one.
+    /// Events less than this apart count as one.
     pub merge: Span,
-    /// Events that are followed by one of these do not count.
+    /// An event that is followed by one of these does not count.
     pub unless: Vec<ConditionDocument>,
-    /// Whether one of `unless` undoes the whole streak, not only the event before it.
+    /// Whether one of `unless` spoils the whole streak.
     pub spoils: bool,
     /// Events that end a streak.
     pub reset: Vec<ConditionDocument>,
@@ -180,21 +180,22 @@ pub struct CountDocument {
 #[schemars(rename = "Absence")]
 #[serde(default, deny_unknown_fields)]
 pub struct AbsenceDocument {
-    /// The events that should be followed.
+    /// The events that should be followed by another.
     pub after: Vec<ConditionDocument>,
-    /// What should follow: one of these.
+    /// The events that are waited for.
     pub of: Vec<ConditionDocument>,
-    /// How long it may take.
+    /// How long it is waited for.
     pub within: Span,
     /// What both have in common.
     pub same: SameName,
-    /// Several events of `after` make one signal where they have this in common.
+    /// Further `after` events belong to the same signal if they have this in common with its first.
     pub collapse: SameName,
-    /// How many events of `after` a signal takes.
+    /// The least number of `after` for a signal.
     pub at_least: u32,
-    /// How many events of `after` a signal may have; not less than `at_least`.
+    /// The greatest number of `after` for a signal; without it, any.
     pub at_most: Option<u32>,
-    /// If set, there is a signal only when one of these comes after `within`; if one comes earlier, there is none.
+    /// Where set, the signal is found only when one of these comes, `within` or more after the first; one that comes earlier
+    /// ends the wait without a signal.
     pub then: Vec<ConditionDocument>,
     /// Whether the end of the session counts as one of `then`.
     pub or_session_end: bool,
@@ -205,9 +206,9 @@ pub struct AbsenceDocument {
 #[schemars(rename = "Reversal")]
 #[serde(default, deny_unknown_fields)]
 pub struct ReversalDocument {
-    /// How often it turns.
+    /// The least number of turns by more than 90°.
     pub at_least: u32,
-    /// Within this time.
+    /// The longest time that they may take.
     pub span: Span,
 }
 
@@ -220,7 +221,7 @@ pub struct SequenceDocument {
     pub first: Vec<ConditionDocument>,
     /// The event that follows it.
     pub then: Vec<ConditionDocument>,
-    /// At most so long after the first.
+    /// The longest time from the one to the other.
     pub within: Span,
     /// What both have in common.
     pub same: SameName,
