@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::boston::{self, Step};
-use super::sender::Sender;
 use super::findings;
+use super::sender::Sender;
 use crate::engine::Millis;
 use crate::families::demonstration::{Demo, Failure, KEY, say};
 
