@@ -22,7 +22,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("resource", &["engine", "codec", "log"]),
     ("runtime", &["engine", "config", "codec", "log", "http", "settings"]),
     ("ingest", &["engine", "config", "codec", "log", "http", "runtime"]),
-    ("sink", &["engine", "config", "codec", "log", "http", "store", "runtime"]),
+    ("sink", &["engine", "config", "codec", "log", "http", "store", "resource", "runtime"]),
     ("read", &["engine", "config", "codec", "log", "http", "store", "resource", "sink"]),
     ("families", &["engine", "config", "codec", "http", "settings", "store", "runtime", "ingest", "read"]),
     (
