@@ -67,7 +67,9 @@ fn an_hour_is_final_a_day_after_its_end() {
     driver.advance_to(HOUR + DAY);
     let rows = driver.take();
     let hour = |row: &HoursRow| match row {
-        HoursRow::Hour(hour) => (hour.hour, hour.readings, hour.mean_watts, hour.peak_watts, hour.meta.is_final),
+        HoursRow::Hour(hour) => {
+            (hour.hour, hour.readings, hour.mean_watts, hour.peak_watts, hour.meta.is_final)
+        }
         other => panic!("{other:?}"),
     };
     let rows: Vec<_> = rows.iter().map(hour).collect();

@@ -45,7 +45,13 @@ impl Source for Meters {
         fields::check_time(occurred_at, "occurred_at")?;
         let id = Some(event_id).filter(|id| !id.is_empty());
         let event_id = fields::event_id(id, &|| origin.place.to_owned(), "")?;
-        Ok(Reading { tenant: origin.tenant.to_owned(), event_id, occurred_at, meter: named(meter, "")?, watts })
+        Ok(Reading {
+            tenant: origin.tenant.to_owned(),
+            event_id,
+            occurred_at,
+            meter: named(meter, "")?,
+            watts,
+        })
     }
 
     fn key(event: &Reading) -> String {
@@ -54,7 +60,8 @@ impl Source for Meters {
 }
 
 fn named(meter: String, path: &str) -> Result<String, ApiError> {
-    fields::text(Some(meter), METER, path, "meter")?.ok_or_else(|| ApiError::invalid(at(path, "meter"), "blank"))
+    fields::text(Some(meter), METER, path, "meter")?
+        .ok_or_else(|| ApiError::invalid(at(path, "meter"), "blank"))
 }
 
 /// The family's routes.
@@ -71,7 +78,11 @@ pub fn routes() -> OpenApiRouter<Handler<Meters>> {
     request_body = MeterReadings,
     responses((status = 202, description = "Kafka holds what is accepted.", body = MetersAnswer, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
 )]
-async fn meters(State(handler): State<Handler<Meters>>, caller: Result<CanIngest, ApiError>, request: Request) -> Response {
+async fn meters(
+    State(handler): State<Handler<Meters>>,
+    caller: Result<CanIngest, ApiError>,
+    request: Request,
+) -> Response {
     handler.receive(caller, request).await
 }
 
