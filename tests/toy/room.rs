@@ -58,11 +58,6 @@ impl Room {
         self.target.join("debug/tidewatch")
     }
 
-    /// A file of the copy.
-    pub fn file(&self, path: &str) -> PathBuf {
-        self.sources.join(path)
-    }
-
     /// Formatted as the rest.
     pub fn assert_formatted(&self) {
         let mut command = Command::new("rustfmt");
@@ -77,6 +72,9 @@ impl Room {
         // One command: what tests need of the dependencies is what they were compiled with.
         let mut command = Command::new(env!("CARGO"));
         command.args(["test", "--offline", "--locked", "--test", "meters", "--target-dir"]).arg(&self.target);
+        // Of our own crate nothing is fast here but its compilation.
+        command.args(["--config", "profile.dev.package.tidewatch.opt-level=0"]);
+        command.args(["--config", "profile.dev.package.tidewatch.debug=false"]);
         // What cargo has told this process is about another package.
         for (name, _) in
             std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME")
