@@ -38,6 +38,7 @@ ci:
 # Format, lint, document.
 check:
     cargo fmt --all
+    rustfmt --edition 2024 src/families/*/mod.rs
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 

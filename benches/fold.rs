@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bids::Bid;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tidewatch::codec;
-use tidewatch::demo::boston;
 use tidewatch::engine::{FamilySettings, Payload, Record, Task, TestDriver};
+use tidewatch::families::civic::demo::boston;
 use tidewatch::families::civic::event::CivicEvent;
 use tidewatch::families::civic::sla::Sla;
 

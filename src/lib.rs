@@ -59,6 +59,7 @@ pub mod http;
 pub mod ingest;
 pub mod log;
 pub mod read;
+pub mod resource;
 pub mod role;
 pub mod runtime;
 pub mod settings;

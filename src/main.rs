@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use tidewatch::config::Config;
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
-use tidewatch::tools::{backtest, dead_letters, dry_run, explain, generate, rebuild, settings};
+use tidewatch::tools::{backtest, dead_letters, dry_run, explain, generate, rebuild, settings, topology};
 use tidewatch::{families, sink, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -54,9 +54,11 @@ enum Command {
     Rebuild(Tool<rebuild::tool::Options>),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(dry_run::Options),
+    /// Prints what the system is made of: roles, families, jobs, topics, tables, routes.
+    Topology(topology::Options),
     /// Makes up events of a family to try and measure it with, and says how well they were understood.
     Generate(generate::Options),
-    /// Plays a real month through the whole path, on a stack of its own.
+    /// Plays events of each family through the whole path, on a stack of its own.
     #[cfg(feature = "local")]
     Demo(tidewatch::demo::Options),
     #[cfg(feature = "local")]
@@ -133,7 +135,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "local")]
         Command::Local(command) => tidewatch_local::run(command).map_err(Failure::from),
         #[cfg(feature = "local")]
-        Command::Demo(options) => tidewatch::demo::run(&options),
+        Command::Demo(options) => tidewatch::demo::run(options),
         Command::Settings(tool) => tool.run(settings::run).map(|()| ExitCode::SUCCESS),
         Command::Backtest(tool) => tool
             .run(backtest::tool::run)
@@ -146,6 +148,9 @@ fn main() -> ExitCode {
             .and_then(|config| in_runtime(async { Ok(explain::tool::run(&tool.options, &config).await?) })),
         Command::Rebuild(tool) => rebuild(&tool),
         Command::Try(options) => Ok(dry_run::run(&options)),
+        Command::Topology(options) => {
+            topology::run(&options).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+        }
         Command::Generate(options) => generate::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Migrate(migration) => in_runtime(migrate(migration)),
         Command::Ingest(settings) => in_runtime(roles(settings, &[Role::Ingest])),

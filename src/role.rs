@@ -22,6 +22,7 @@ use crate::http::{Health, Server, ServerError, frame, openapi};
 use crate::ingest::{Ingest, IngestError};
 use crate::log::Log;
 use crate::read::{self, Serve};
+use crate::resource::ResourceError;
 use crate::runtime::{self, Job};
 use crate::sink::{self, SinkError};
 use crate::tools;
@@ -56,6 +57,9 @@ pub enum RoleError {
     /// The way out.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// What is declared of resources.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
     /// A part ended that should not.
     #[error("{part} ended unexpectedly: {reason}")]
     Ended {
@@ -125,7 +129,13 @@ pub async fn start(
                 parts.push(part("sink", task));
             }
             Role::Serve => {
-                let serve = Serve::new(config, &log, shutdown.clone());
+                let jobs = families::jobs().into_iter().map(|job| read::positions::Job {
+                    operator: job.name,
+                    input: job.input,
+                    outputs: job.outputs,
+                });
+                let serve = Serve::new(config, &log, jobs.collect(), shutdown.clone());
+                let serve = serve.inspect_err(|_| shutdown.cancel()).map_err(Clone::clone)?;
                 router = router.merge(serve.router(queries())).merge(tools::routes(config, &log));
                 let tail = serve.follow(health.part("tail"));
                 let tables = serve.watch_tables(health.part("tables"));

@@ -7,6 +7,11 @@
 
 pub mod datum;
 pub(crate) mod json;
+pub mod json_program;
+pub mod path;
+pub mod program;
+pub mod resolve;
+pub mod shape;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -1,84 +1,48 @@
-//! `tidewatch demo`: a real month of a city's service requests, and generated browser sessions, through the whole path, on a
-//! stack of its own.
+//! `tidewatch demo`: what the families show ([`families::demonstration`]), played through the whole path, on a stack of its own.
+//!
+//! All roles of all families run, whichever are played.
 
-pub mod boston;
-mod findings;
-mod frustration;
-mod hints;
-mod listener;
-mod playback;
-pub mod sender;
-mod visitors;
+mod live;
+mod options;
 
-use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Args;
+use indicatif::ProgressBar;
 use metrics_exporter_prometheus::PrometheusHandle;
-use playback::Speed;
 use tidewatch_local::{Stack, StackOptions};
 use tokio_util::sync::CancellationToken;
 
+pub use self::options::Options;
 use crate::config::{ApiKeyConfig, Config, Scope, Secret};
-use crate::families;
+use crate::families::demonstration::{Demo, Failure, KEY, TENANT, say};
+use crate::families::{self, SETTINGS};
 use crate::log::{Log, lag, topics};
-use crate::role;
-use crate::role::Role;
-use crate::settings;
-use crate::{runtime, sink, telemetry};
-
-/// The tenant whose month is played, and its key.
-pub const TENANT: &str = "boston";
-/// The demo's own API key; it is of no use elsewhere.
-pub const KEY: &str = "demo-key";
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// Options of `tidewatch demo`.
-#[derive(Debug, Args)]
-pub struct Options {
-    /// Leave as soon as the findings are printed.
-    #[arg(long)]
-    exit: bool,
-    /// Play the month slowly, e.g. 1d/s: a day of event time a second.
-    #[arg(long, value_name = "SPAN/s")]
-    speed: Option<Speed>,
-    /// Keep the stack's data in this folder.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Where the API listens on 127.0.0.1, if that port is free; else on a free one.
-    #[arg(long, default_value_t = 8080)]
-    port: u16,
-    /// The folder with the city's files.
-    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data"))]
-    files: PathBuf,
-    #[command(flatten)]
-    visitors: visitors::Visitors,
-}
+use crate::role::{self, Role};
+use crate::tools::rebuild;
+use crate::{runtime, settings, sink, telemetry};
 
 /// Plays the demo.
-pub fn run(options: &Options) -> Result<ExitCode, Failure> {
+pub fn run(options: Options) -> Result<ExitCode, Failure> {
     let metrics = telemetry::start("warn,librdkafka=error")?;
     let began = Instant::now();
     say("Starting Kafka and ClickHouse (the first time they are fetched) …");
-    let stack_options = StackOptions { data: options.data.clone(), ..StackOptions::default() };
+    let stack_options = StackOptions { data: options.own.data.clone(), ..StackOptions::default() };
     // On this thread, which lives as long as the process: the stack ends with it.
     let stack = Stack::start(&std::env::current_exe()?, &stack_options)?;
     let mut config = Config::load(None, &[])?;
     config.kafka.brokers = stack.kafka()?.to_owned();
     config.clickhouse.url = stack.clickhouse()?.to_owned();
-    config.http.listen = listen(options.port)?;
-    config.process.state_dir = options.data.as_deref().map(|data| data.join("state"));
+    config.http.listen = listen(options.own.port)?;
+    config.process.state_dir = options.own.data.as_deref().map(|data| data.join("state"));
     config.api_keys.push(ApiKeyConfig {
         key: Secret::from(KEY),
         tenant: TENANT.to_owned(),
         scopes: vec![Scope::Ingest, Scope::Read, Scope::Admin],
     });
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(play(options, &config, metrics, began))?;
+    runtime.block_on(play(options, config, metrics, began))?;
     drop(stack);
     Ok(ExitCode::SUCCESS)
 }
@@ -89,53 +53,25 @@ fn listen(port: u16) -> std::io::Result<SocketAddr> {
     wished.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?.local_addr()
 }
 
-/// Puts the settings on record; the city's requests are sent in order: no allowance for disorder (I3).
-fn declare_order(log: &Log) -> Result<(), Failure> {
-    let family = families::settings("civic").ok_or("there is no family civic")?;
-    let document = serde_json::from_value(serde_json::json!({"allowance": "0s"}))?;
-    tokio::task::block_in_place(|| {
-        settings::create(log, &families::SETTINGS)?;
-        settings::append(log, family, Some(TENANT), None, &document)
-    })?;
-    Ok(())
-}
-
 async fn play(
-    options: &Options,
-    config: &Config,
+    mut options: Options,
+    config: Config,
     metrics: PrometheusHandle,
     began: Instant,
 ) -> Result<(), Failure> {
     let log = Log::new(&config.kafka);
     topics::create(&log).await?;
     sink::migrate(&config.clickhouse).await?;
-    declare_order(&log)?;
+    tokio::task::block_in_place(|| declare(&log, &options))?;
     let shutdown = CancellationToken::new();
-    let running = role::start(config, &Role::ALL, metrics, shutdown.clone()).await?;
-    let url = format!("http://{}", running.address());
+    let running = role::start(&config, &Role::ALL, metrics, shutdown.clone()).await?;
+    let demo = Demo { url: format!("http://{}", running.address()), seed: options.own.seed, config };
     let mut roles = tokio::spawn(running.wait());
+    let stays = !options.own.exit;
     let show = async {
-        if options.speed.is_some() {
-            hints::print(config, &url);
-        }
-        let told = listener::listen(&url).await?;
-        // First: while the month is played, the silence passes that dead clicks wait for.
-        let sent = visitors::send(options.visitors, &url).await?;
-        playback::send(&options.files, options.speed, &url).await?;
-        caught_up(&log).await?;
-        say(&format!("Caught up {:.1} s after the start.\n", began.elapsed().as_secs_f64()));
-        findings::print(config, &url, &options.files).await?;
-        frustration::print(config, &url, &sent).await?;
-        caught_up(&log).await?;
-        findings::print_live(&url, told).await?;
-        findings::print_rebuilt(config).await?;
-        if !options.exit {
-            if let Some(example) = frustration::example(config).await? {
-                hints::print_of_sessions(config, &url, &example);
-            }
-            if options.speed.is_none() {
-                hints::print(config, &url);
-            }
+        show(&mut options, &demo, &log, began).await?;
+        if stays {
+            hints(&options, &demo).await?;
             tokio::signal::ctrl_c().await?;
         }
         Ok::<(), Failure>(())
@@ -148,11 +84,43 @@ async fn play(
         }
         // A role that ends is a fault: the demo must not stay up over a dead path.
         ended = &mut roles => Ok(ended??),
-        _ = tokio::signal::ctrl_c(), if options.exit => {
+        _ = tokio::signal::ctrl_c(), if !stays => {
             shutdown.cancel();
             Err("interrupted".into())
         }
     }
+}
+
+/// Puts the settings on record.
+fn declare(log: &Log, options: &Options) -> Result<(), Failure> {
+    settings::create(log, &SETTINGS)?;
+    for (name, demonstration) in &options.demonstrations {
+        let family = families::settings(name).zip(demonstration.settings());
+        family
+            .map(|(family, document)| settings::append(log, family, Some(TENANT), None, &document))
+            .transpose()?;
+    }
+    Ok(())
+}
+
+/// Sends everything, and prints what comes of it.
+async fn show(options: &mut Options, demo: &Demo, log: &Log, began: Instant) -> Result<(), Failure> {
+    if options.demonstrations.iter().any(|(_, demonstration)| demonstration.is_slow()) {
+        hints(options, demo).await?;
+    }
+    let told = live::listen(demo).await?;
+    // What is shown last is sent first: meanwhile the silence passes that some findings wait for.
+    for (_, demonstration) in options.demonstrations.iter_mut().rev() {
+        demonstration.send(demo).await?;
+    }
+    caught_up(log).await?;
+    say(&format!("Caught up {:.1} s after the start.\n", began.elapsed().as_secs_f64()));
+    for (_, demonstration) in &options.demonstrations {
+        demonstration.show(demo).await?;
+    }
+    caught_up(log).await?;
+    live::print(demo, told).await?;
+    print_rebuilt(&demo.config).await
 }
 
 /// Waits until the workers have folded all that was sent, and the sink has written all that follows from it.
@@ -170,11 +138,37 @@ async fn caught_up(log: &Log) -> Result<(), Failure> {
     .await?
 }
 
-fn say(line: &str) {
-    // Beside the progress bar, findings are the product: they go to standard output.
-    let mut out = std::io::stdout();
-    let written = writeln!(out, "{line}").and_then(|()| out.flush());
-    if let (Err(error), true) = (written, std::io::stderr().is_terminal()) {
-        eprintln!("tidewatch: {error}");
+/// Every table beside a fresh replay of its topic (I1).
+async fn print_rebuilt(config: &Config) -> Result<(), Failure> {
+    let (mut compared, mut different, mut tables) = (0, 0, 0);
+    for (_, table) in rebuild::tables() {
+        let report = rebuild::rebuild(config, table, false, &ProgressBar::hidden()).await?;
+        tables += 1;
+        compared += report.compared;
+        different += report.different.total();
     }
+    say(&format!(
+        "Replayed (tidewatch rebuild --all): {compared} rows of {tables} tables compared, {different} different.\n"
+    ));
+    if different == 0 { Ok(()) } else { Err("the tables do not follow from the log".into()) }
+}
+
+/// Prints what to try, the family last shown first, and where everything is.
+async fn hints(options: &Options, demo: &Demo) -> Result<(), Failure> {
+    for (_, demonstration) in options.demonstrations.iter().rev() {
+        let hints = demonstration.hints(demo).await?;
+        if !hints.is_empty() {
+            say(&hints);
+        }
+    }
+    let (url, clickhouse, brokers) = (&demo.url, &demo.config.clickhouse, &demo.config.kafka.brokers);
+    say(&format!(
+        "Up until Ctrl-C:
+  Page        {url}/#key={KEY}
+  API         {url}   (key: {KEY})    health: {url}/readyz    metrics: {url}/metrics
+  ClickHouse  {}   database {}
+  Kafka       {brokers}",
+        clickhouse.url, clickhouse.database,
+    ));
+    Ok(())
 }

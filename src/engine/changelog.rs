@@ -2,7 +2,7 @@
 //! a restore reads each cell once.
 //!
 //! Keys and values are [postcard](https://postcard.jamesmunns.com/wire-format): a key is a tag and the cell's name, a value the
-//! cell; no value means that the cell is gone. They are nobody's interface but the same version of the same operator's.
+//! cell; no value means that the cell is gone. Only the same version of the same operator reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::accounting::Counts;
+use super::cursor::{Cursor, Progress, SweepCursor};
 use super::duplicates::Chunk;
-use super::operator::Operator;
-use super::state::{Change, Head, Slot, State};
-use super::task::{Progress, SweepCursor};
+use super::journal::Change;
+use super::key_cell::Head;
+use super::operator::{Operator, OperatorState};
+use super::slot::Slot;
 use super::time::KeyTime;
 use crate::engine::Millis;
 
@@ -32,9 +34,9 @@ pub enum RestoreError {
          version, or begin anew under another kafka.prefix"
     )]
     Foreign {
-        /// Who wrote it.
+        /// The operator and version that wrote it.
         found: String,
-        /// Who reads it.
+        /// The operator and version that reads it.
         expected: String,
     },
     /// It can't be read.
@@ -82,21 +84,6 @@ struct PositionCell {
     sweep: Option<SweepCursor>,
     progress: Progress,
     emission_chunks: u32,
-}
-
-/// The part of a task that is not its keyed state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cursor {
-    pub offset: i64,
-    pub append_time: Millis,
-    pub clock: Millis,
-    pub settings_version: i64,
-    pub sweep: Option<SweepCursor>,
-    pub progress: Progress,
-    /// Emissions of the record that is not finished, in order.
-    pub emissions: Vec<(Uuid, u16)>,
-    /// In how many cells they lie in the changelog.
-    pub emission_chunks: u32,
 }
 
 /// Receives a changed cell: its key, and its value if it is not gone.
@@ -152,7 +139,7 @@ impl<'v, E> Writer<'v, E> {
     }
 
     /// A key that is forgotten.
-    pub fn forget<O: Operator>(&mut self, state: &State<O>, key: usize) -> Result<(), E> {
+    pub fn forget<O: Operator>(&mut self, state: &OperatorState<O>, key: usize) -> Result<(), E> {
         let cell = &state.cells[key];
         for (producer, _) in cell.producers.iter() {
             self.cell::<()>(kind::PRODUCER, &(&*cell.name, producer), None)?;
@@ -161,7 +148,11 @@ impl<'v, E> Writer<'v, E> {
     }
 
     /// The cell of a change, as it is now. A cell that came and went in between is passed over.
-    pub fn change<O: Operator>(&mut self, state: &State<O>, change: &Change<O>) -> Result<(), E> {
+    pub fn change<O: Operator>(
+        &mut self,
+        state: &OperatorState<O>,
+        change: &Change<O::Name, O::Entry, O::Timer>,
+    ) -> Result<(), E> {
         let name = |key: usize| &*state.cells[key].name;
         match change {
             Change::KeyCreated(key) | Change::Head(key, _) => {
@@ -198,7 +189,7 @@ impl<'v, E> Writer<'v, E> {
     }
 
     /// Every cell of a state, in order of their keys' names: for a snapshot.
-    pub fn all<O: Operator>(&mut self, state: &State<O>) -> Result<(), E> {
+    pub fn all<O: Operator>(&mut self, state: &OperatorState<O>) -> Result<(), E> {
         for (name, chunk) in state.ids.chunks_from(i64::MIN) {
             self.ids(name, Some(chunk))?;
         }
@@ -257,7 +248,7 @@ pub(super) struct Reader {
 impl Reader {
     pub fn apply<O: Operator>(
         &mut self,
-        state: &mut State<O>,
+        state: &mut OperatorState<O>,
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), RestoreError> {
@@ -281,7 +272,7 @@ impl Reader {
                 let name: &str = postcard::from_bytes(name)?;
                 match parse(value)? {
                     Some(head) => {
-                        let key = key_of(state, name);
+                        let key = key_of::<O>(state, name);
                         state.cells[key].head = head;
                     }
                     None => {
@@ -294,19 +285,19 @@ impl Reader {
             kind::ENTRY => {
                 let (name, entry): (&str, O::Name) = postcard::from_bytes(name)?;
                 let value = parse(value)?;
-                let key = key_of(state, name);
+                let key = key_of::<O>(state, name);
                 state.restore_entry(key, entry, value);
             }
             kind::TIMER => {
                 let (name, timer): (&str, O::Timer) = postcard::from_bytes(name)?;
                 let value = parse(value)?.map(Slot::new);
-                let key = key_of(state, name);
+                let key = key_of::<O>(state, name);
                 state.cells[key].timers.put(&timer, value);
             }
             kind::PRODUCER => {
                 let (name, producer): (&str, &str) = postcard::from_bytes(name)?;
                 let value = parse(value)?.map(Slot::new);
-                let key = key_of(state, name);
+                let key = key_of::<O>(state, name);
                 let producers = &mut state.cells[key].producers;
                 match value {
                     Some(slot) => drop(producers.insert(producer.into(), slot)),
@@ -316,7 +307,7 @@ impl Reader {
             kind::ALIAS => {
                 let alias: &str = postcard::from_bytes(name)?;
                 let name: Option<String> = parse(value)?;
-                let key = name.map(|name| key_of(state, &name));
+                let key = name.map(|name| key_of::<O>(state, &name));
                 state.put_alias_unjournaled(alias, key);
             }
             other => return Err(RestoreError::UnknownKind(other)),
@@ -336,7 +327,7 @@ impl Reader {
 }
 
 /// A key of that name, made if need be: the records of a key's cells come in any order.
-fn key_of<O: Operator>(state: &mut State<O>, name: &str) -> usize {
+fn key_of<O: Operator>(state: &mut OperatorState<O>, name: &str) -> usize {
     let unknown = Head::new(KeyTime { stream_time: Millis::MIN, last_append: Millis::MIN });
     state.find(name).unwrap_or_else(|| state.create_unjournaled(name, unknown))
 }

@@ -44,7 +44,7 @@ pub trait Event {
     /// When it happened, by the producer.
     fn event_time(&self) -> Millis;
     /// The public name of something folded before, under whose key this one is folded; `None` where the record's
-    /// own key says it. A name begins with the tenant, so that nobody reaches another's.
+    /// own key says it. A name begins with the tenant, so that it never leads to another tenant's key.
     fn alias(&self) -> Option<String> {
         None
     }

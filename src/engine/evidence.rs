@@ -10,26 +10,26 @@ use crate::engine::rows::{Evidence, RecordReference};
 /// The first 8 and the last 24 records behind a row, and how many there were. A copy of it shares the ids: the journal
 /// makes one for each record.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trail {
+pub struct EvidenceState {
     count: u64,
     first: Vec<(i64, Arc<str>)>,
     last: VecDeque<(i64, Arc<str>)>,
 }
 
-impl Trail {
+impl EvidenceState {
     /// How many of the first are kept.
     pub const FIRST: usize = 8;
     /// How many of the last.
     pub const LAST: usize = 24;
 
-    /// Of records (offset, event id) in the order of the log, and of so many more between them that nobody keeps.
+    /// Of records (offset, event id) in the order of the log, and of `beyond` more between them whose offsets are not kept.
     pub fn of(records: impl Iterator<Item = (i64, Arc<str>)>, beyond: u64) -> Self {
-        let mut trail = Self { count: beyond, ..Self::default() };
+        let mut evidence = Self { count: beyond, ..Self::default() };
         for (offset, event_id) in records {
-            trail.count += 1;
-            trail.add(offset, event_id);
+            evidence.count += 1;
+            evidence.add(offset, event_id);
         }
-        trail
+        evidence
     }
 
     /// Adds a record; they come in the order of the log.
@@ -67,7 +67,7 @@ impl Trail {
     }
 
     /// As a row carries it.
-    pub(super) fn evidence(&self, topic: &Arc<str>, partition: i32) -> Evidence {
+    pub(super) fn to_row(&self, topic: &Arc<str>, partition: i32) -> Evidence {
         let references = |kept: &mut dyn Iterator<Item = &(i64, Arc<str>)>| {
             let reference = |(offset, event_id): &(i64, Arc<str>)| RecordReference {
                 topic: Arc::clone(topic),
@@ -97,19 +97,19 @@ mod tests {
         (first.to_vec(), rest[rest.len().saturating_sub(24)..].to_vec())
     }
 
-    fn kept(trail: &Trail) -> (Vec<i64>, Vec<i64>) {
+    fn kept(evidence: &EvidenceState) -> (Vec<i64>, Vec<i64>) {
         let offsets = |kept: &[RecordReference]| kept.iter().map(|reference| reference.offset).collect();
-        let evidence = trail.evidence(&"t".into(), 0);
-        (offsets(&evidence.first), offsets(&evidence.last))
+        let row = evidence.to_row(&"t".into(), 0);
+        (offsets(&row.first), offsets(&row.last))
     }
 
     proptest! {
         #[test]
         fn i8_the_first_8_and_the_last_24_of_all(owners in proptest::collection::vec(any::<bool>(), 0..120)) {
-            let (mut one, mut other, mut whole) = (Trail::default(), Trail::default(), Vec::new());
+            let (mut one, mut other, mut whole) = (EvidenceState::default(), EvidenceState::default(), Vec::new());
             for (offset, is_one) in owners.iter().enumerate() {
-                let trail = if *is_one { &mut one } else { &mut other };
-                trail.push(offset as i64, "e");
+                let evidence = if *is_one { &mut one } else { &mut other };
+                evidence.push(offset as i64, "e");
                 whole.push(offset as i64);
             }
             let of_one: Vec<i64> = whole.iter().copied().filter(|offset| owners[*offset as usize]).collect();

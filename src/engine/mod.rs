@@ -10,15 +10,19 @@
 
 mod accounting;
 mod changelog;
+mod cursor;
 mod driver;
 mod duplicates;
 mod event;
 mod evidence;
 pub mod id;
+mod journal;
+mod key_cell;
 mod operator;
 mod record;
 pub mod rows;
 mod settings;
+mod slot;
 mod small_map;
 mod state;
 mod task;
@@ -29,13 +33,14 @@ mod windowed;
 
 pub use accounting::{Counts, Outcome};
 pub use changelog::RestoreError;
+pub use cursor::Totals;
 pub use driver::{Snapshot, TestDriver};
 pub use event::{Event, Identity, Millis};
-pub use evidence::Trail;
+pub use evidence::EvidenceState;
 pub use operator::{Context, ENTRY_LIMIT, KEY_LIMIT, Operator, Rejection};
 pub use record::{Payload, Record, TEXT_KEPT, VALUE_KEPT};
 pub use settings::{FamilySettings, TenantSettings};
-pub use task::{Restore, Step, Task, Totals};
+pub use task::{Restore, Step, Task};
 pub use time::{FUTURE_LIMIT, KeyTime};
 pub use window::{FixedWindows, Placement, SessionWindows, Window};
 pub use windowed::{Aggregate, Emission, WindowKind, Windowed, WindowedEntry};

@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::evidence::Trail;
-use super::state::{State, tenant_of};
+use super::evidence::EvidenceState;
+use super::key_cell::tenant_of;
+use super::state::State;
 use super::time::Allowance;
 use super::timers::TimerTime;
 use crate::engine::rows::{DeadLetter, LateEvent, RowMeta};
@@ -31,9 +32,9 @@ pub trait Operator: Sized + 'static {
     type Entry: Clone + Serialize + DeserializeOwned;
     /// Names a timer of a key.
     type Timer: Ord + Clone + fmt::Debug + Serialize + DeserializeOwned;
-    /// What a tenant can set of it; the same for all keys of a tenant.
+    /// The settings that a tenant can change; the same for all keys of a tenant.
     type Settings: Clone + Default + PartialEq + fmt::Debug;
-    /// What it emits.
+    /// The rows that it emits.
     type Row: From<DeadLetter> + From<LateEvent>;
 
     /// Its name, part of every row and id.
@@ -89,10 +90,14 @@ pub(super) struct Position {
     pub emissions: HashMap<Uuid, u16, RandomState>,
 }
 
+/// The state of a task of an operator.
+pub(super) type OperatorState<O> =
+    State<<O as Operator>::Name, <O as Operator>::Entry, <O as Operator>::Timer>;
+
 /// What an operator can see and do: the state of one key, its timers, and rows.
 pub struct Context<'a, O: Operator> {
     pub(super) position: &'a mut Position,
-    pub(super) state: &'a mut State<O>,
+    pub(super) state: &'a mut OperatorState<O>,
     pub(super) key: usize,
     pub(super) allowance: Allowance,
     pub(super) settings: &'a O::Settings,
@@ -219,8 +224,8 @@ impl<O: Operator> Context<'_, O> {
     }
 
     /// Adds the record at work to the evidence of a row (I8).
-    pub fn witness(&self, trail: &mut Trail, event: &O::Event) {
-        trail.push(self.position.offset, &event.identity().name());
+    pub fn add_evidence(&self, evidence: &mut EvidenceState, event: &O::Event) {
+        evidence.push(self.position.offset, &event.identity().name());
     }
 
     /// The id of a row, the same in all its versions. It is made of tenant, operator, key, and `parts`: usually the kind
@@ -230,7 +235,7 @@ impl<O: Operator> Context<'_, O> {
     }
 
     /// The provenance of the next version of the row that [`row_id`](Self::row_id) names by `parts`.
-    pub fn row_meta(&mut self, parts: &[&str], first_arrival: Millis, trail: &Trail) -> RowMeta {
+    pub fn row_meta(&mut self, parts: &[&str], first_arrival: Millis, evidence: &EvidenceState) -> RowMeta {
         let id = self.row_id(parts);
         let (tenant, key) = (self.tenant().into(), self.state.cells[self.key].name.clone());
         let position = &mut *self.position;
@@ -249,7 +254,7 @@ impl<O: Operator> Context<'_, O> {
             operator_version: O::VERSION,
             settings_version: position.settings_version,
             first_arrival,
-            evidence: trail.evidence(&position.topic, position.partition),
+            evidence: evidence.to_row(&position.topic, position.partition),
         }
     }
 

@@ -23,11 +23,11 @@ pub struct Record<'a, O: Operator> {
     pub raw_key: Option<&'a [u8]>,
     /// Its value, as it lies in the log: kept with a dead letter.
     pub raw_value: Option<&'a [u8]>,
-    /// What it says.
+    /// Its content.
     pub payload: Payload<O>,
 }
 
-/// What a record says.
+/// The content of a record.
 pub enum Payload<O: Operator> {
     /// An event of the family.
     Event(O::Event),
@@ -35,7 +35,7 @@ pub enum Payload<O: Operator> {
     ForAnother(O::Event),
     /// A mark: time has passed, and these settings are in force from here on (I4).
     Mark(Arc<FamilySettings<O::Settings>>),
-    /// Something that can't be read.
+    /// A value that can't be read, and why.
     Undecodable(String),
 }
 

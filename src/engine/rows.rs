@@ -20,13 +20,13 @@ pub struct RowMeta {
     pub version: i64,
     /// The row no longer holds; a later version may take that back.
     pub retracted: bool,
-    /// Nothing will change the row any more: its window or entity is finalised, and dropped from the state (I9).
+    /// The last version of the row: its window or entity is finalised, and dropped from the state (I9).
     #[serde(rename = "final", default)]
     pub is_final: bool,
     /// Of a retracted row: the row that has absorbed it.
     #[serde(default)]
     pub merged_into: Option<Uuid>,
-    /// Whose it is.
+    /// The tenant whose records are behind the row.
     pub tenant: CompactString,
     /// The key under which it was folded.
     pub key: CompactString,
@@ -272,7 +272,7 @@ pub trait OperatorRow:
     /// Its key there.
     fn key(&self) -> &[u8];
 
-    /// What it is.
+    /// Whether it is a row of the operator's own, a dead letter or a late event.
     fn kind(&self) -> RowKind<'_>;
 
     /// Its provenance, to be changed; `None` of what has no versions.

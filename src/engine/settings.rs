@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::state::tenant_of;
+use super::key_cell::tenant_of;
 use crate::engine::Millis;
 
 /// A version of a family's settings, the same for every partition.

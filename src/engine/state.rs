@@ -8,114 +8,24 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 
-use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use serde::{Deserialize, Serialize};
 use slab::Slab;
 
 use super::accounting::{Counts, Outcome, hour};
 use super::duplicates::{RecentIds, Sequence};
-use super::operator::Operator;
-use super::small_map::SmallMap;
-use super::time::KeyTime;
-use super::timers::{KeyTimers, TimerTime, WakeQueue};
-use crate::engine::Millis;
+use super::event::Millis;
+use super::journal::{Change, Journal};
+use super::key_cell::{Head, KeyCell};
+use super::slot::Slot;
+use super::timers::{TimerTime, WakeQueue};
 
-/// What a key keeps besides entries and timers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Head {
-    pub time: KeyTime,
-    /// How far the key has dropped: what was due up to here is finalised and gone (I9).
-    pub dropped_through: Millis,
-    /// All its records so far are those of one producer, whose sequence has no gap: they come in order (I3).
-    pub is_in_order: bool,
-}
-
-impl Head {
-    pub fn new(time: KeyTime) -> Self {
-        Self { time, dropped_through: Millis::MIN, is_in_order: true }
-    }
-}
-
-/// A value, and in which commit it was last touched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Slot<T> {
-    pub value: T,
-    touched: u32,
-}
-
-impl<T> Slot<T> {
-    /// A value that no commit has touched yet.
-    pub fn new(value: T) -> Self {
-        Self { value, touched: 0 }
-    }
-}
-
-/// All that is kept under a key.
-pub(super) struct KeyCell<O: Operator> {
-    pub name: CompactString,
-    pub head: Head,
-    pub entries: SmallMap<O::Name, Slot<O::Entry>>,
-    pub timers: KeyTimers<O::Timer>,
-    pub producers: SmallMap<Box<str>, Slot<Sequence>>,
-    /// How many aliases lead here.
-    aliases: u32,
-    /// The key's entry in the wake queue that counts.
-    pub wake: Option<Millis>,
-    head_touched: u32,
-}
-
-impl<O: Operator> KeyCell<O> {
-    fn new(name: &str, head: Head, touched: u32) -> Self {
-        Self {
-            name: name.into(),
-            head,
-            entries: SmallMap::default(),
-            timers: KeyTimers::default(),
-            producers: SmallMap::default(),
-            aliases: 0,
-            wake: None,
-            head_touched: touched,
-        }
-    }
-
-    /// Nothing is kept under it but its time.
-    pub fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.timers.is_empty() && self.aliases == 0
-    }
-}
-
-/// The tenant of a key: what stands before the first `/`.
-pub(super) fn tenant_of(key: &str) -> &str {
-    // A search for a `char` costs more than such a short way on foot.
-    key.bytes().position(|byte| byte == b'/').map_or(key, |slash| &key[..slash])
-}
-
-/// A change, and the value before it.
-pub(super) enum Change<O: Operator> {
-    KeyCreated(usize),
-    Head(usize, Head),
-    Entry(usize, O::Name, Option<O::Entry>),
-    Timer(usize, O::Timer, Option<TimerTime>),
-    Producer(usize, Box<str>, Option<Sequence>),
-    Alias(Box<str>, Option<usize>),
-    Id(u128, Option<Millis>),
-    Count(String, Millis, Option<Counts>),
-}
-
-struct JournalEntry<O: Operator> {
-    change: Change<O>,
-    /// The first of its cell since the last commit: kept when the record is done.
-    is_first: bool,
-}
-
-/// The state of a task.
-pub(super) struct State<O: Operator> {
+/// The state of a task; names, entries and timers are the operator's.
+pub(super) struct State<N, E, T> {
     /// Where the cell of a name is.
     index: HashTable<usize>,
     hasher: RandomState,
-    pub cells: Slab<KeyCell<O>>,
+    pub cells: Slab<KeyCell<N, E, T>>,
     pub aliases: HashMap<Box<str>, usize, RandomState>,
     pub ids: RecentIds,
     pub wakes: WakeQueue,
@@ -123,13 +33,11 @@ pub(super) struct State<O: Operator> {
     pub expiries: WakeQueue,
     /// Outcomes by hour and tenant.
     pub counts: BTreeMap<Millis, BTreeMap<String, Slot<Counts>>>,
-    journal: Vec<JournalEntry<O>>,
-    /// Where the last savepoint lies in it.
-    saved: usize,
+    journal: Journal<N, E, T>,
     epoch: u32,
 }
 
-impl<O: Operator> Default for State<O> {
+impl<N, E, T> Default for State<N, E, T> {
     fn default() -> Self {
         Self {
             index: HashTable::new(),
@@ -140,21 +48,20 @@ impl<O: Operator> Default for State<O> {
             wakes: WakeQueue::default(),
             expiries: WakeQueue::default(),
             counts: BTreeMap::new(),
-            journal: Vec::new(),
-            saved: 0,
+            journal: Journal::default(),
             epoch: 1,
         }
     }
 }
 
-impl<O: Operator> State<O> {
+impl<N: Ord + Clone, E: Clone, T: Ord + Clone> State<N, E, T> {
     pub fn find(&self, key: &str) -> Option<usize> {
         self.index.find(self.hasher.hash_one(key), |id| self.cells[*id].name == key).copied()
     }
 
     pub fn create(&mut self, key: &str, head: Head) -> usize {
         let id = self.create_unjournaled(key, head);
-        self.record(Change::KeyCreated(id), true);
+        self.journal.push(Change::KeyCreated(id), true);
         id
     }
 
@@ -179,11 +86,11 @@ impl<O: Operator> State<O> {
         let is_first = cell.head_touched != self.epoch;
         cell.head_touched = self.epoch;
         let before = std::mem::replace(&mut cell.head, head);
-        self.record(Change::Head(key, before), is_first);
+        self.journal.push(Change::Head(key, before), is_first);
     }
 
     /// Writes or removes an entry.
-    pub fn put_entry(&mut self, key: usize, name: &O::Name, entry: Option<O::Entry>) {
+    pub fn put_entry(&mut self, key: usize, name: &N, entry: Option<E>) {
         let epoch = self.epoch;
         let entries = &mut self.cells[key].entries;
         let before = match (entry, entries.get_mut(name)) {
@@ -192,11 +99,11 @@ impl<O: Operator> State<O> {
             (None, _) => entries.remove(name),
         };
         let is_first = before.as_ref().is_none_or(|slot| slot.touched != epoch);
-        self.record(Change::Entry(key, name.clone(), before.map(|slot| slot.value)), is_first);
+        self.journal.push(Change::Entry(key, name.clone(), before.map(|slot| slot.value)), is_first);
     }
 
     /// An entry as the changelog has it.
-    pub fn restore_entry(&mut self, key: usize, name: O::Name, entry: Option<O::Entry>) {
+    pub fn restore_entry(&mut self, key: usize, name: N, entry: Option<E>) {
         let entries = &mut self.cells[key].entries;
         match entry {
             Some(value) => drop(entries.insert(name, Slot::new(value))),
@@ -205,22 +112,20 @@ impl<O: Operator> State<O> {
     }
 
     /// An entry, to be changed in place.
-    pub fn entry_mut(&mut self, key: usize, name: &O::Name) -> Option<&mut O::Entry> {
+    pub fn entry_mut(&mut self, key: usize, name: &N) -> Option<&mut E> {
         let slot = self.cells.get_mut(key)?.entries.get_mut(name)?;
         let is_first = slot.touched != self.epoch;
         slot.touched = self.epoch;
         // What the entry was at the savepoint is kept once.
-        let of_entry = |change: &Change<O>| matches!(change, Change::Entry(other, entry, _) if *other == key && entry == name);
-        let recent = self.journal.get(self.saved..).unwrap_or_default();
-        if is_first || !recent.iter().any(|entry| of_entry(&entry.change)) {
-            let change = Change::Entry(key, name.clone(), Some(slot.value.clone()));
-            self.journal.push(JournalEntry { change, is_first });
+        let of_entry = |change: &Change<N, E, T>| matches!(change, Change::Entry(other, entry, _) if *other == key && entry == name);
+        if is_first || !self.journal.since_last().any(of_entry) {
+            self.journal.push(Change::Entry(key, name.clone(), Some(slot.value.clone())), is_first);
         }
         Some(&mut slot.value)
     }
 
     /// Sets, moves or cancels a timer.
-    pub fn put_timer(&mut self, key: usize, timer: &O::Timer, time: Option<TimerTime>) {
+    pub fn put_timer(&mut self, key: usize, timer: &T, time: Option<TimerTime>) {
         let epoch = self.epoch;
         let timers = &mut self.cells[key].timers;
         if timers.get(timer) == time {
@@ -228,7 +133,7 @@ impl<O: Operator> State<O> {
         }
         let before = timers.put(timer, time.map(|value| Slot { value, touched: epoch }));
         let is_first = before.as_ref().is_none_or(|slot| slot.touched != epoch);
-        self.record(Change::Timer(key, timer.clone(), before.map(|slot| slot.value)), is_first);
+        self.journal.push(Change::Timer(key, timer.clone(), before.map(|slot| slot.value)), is_first);
     }
 
     pub fn put_producer(&mut self, key: usize, producer: &str, sequence: Option<Sequence>) {
@@ -239,7 +144,7 @@ impl<O: Operator> State<O> {
             None => producers.remove(&producer.into()),
         };
         let is_first = before.as_ref().is_none_or(|slot| slot.touched != epoch);
-        self.record(Change::Producer(key, producer.into(), before.map(|slot| slot.value)), is_first);
+        self.journal.push(Change::Producer(key, producer.into(), before.map(|slot| slot.value)), is_first);
     }
 
     /// Forgets what the key's producers have sent.
@@ -254,7 +159,7 @@ impl<O: Operator> State<O> {
     /// Makes a name lead to a key, or to none.
     pub fn put_alias(&mut self, name: &str, key: Option<usize>) {
         let before = self.put_alias_unjournaled(name, key);
-        self.record(Change::Alias(name.into(), before), true);
+        self.journal.push(Change::Alias(name.into(), before), true);
     }
 
     /// As [`put_alias`](Self::put_alias), for a restore.
@@ -274,7 +179,7 @@ impl<O: Operator> State<O> {
 
     pub fn insert_id(&mut self, id: u128, clock: Millis, offset: i64) {
         let before = self.ids.insert(id, clock, offset);
-        self.record(Change::Id(id, before), true);
+        self.journal.push(Change::Id(id, before), true);
     }
 
     pub fn count(&mut self, tenant: &str, clock: Millis, outcome: Outcome) {
@@ -296,14 +201,14 @@ impl<O: Operator> State<O> {
         };
         // A count is no part of what a failed record undoes: only the first of a commit is needed.
         if is_first {
-            self.record(Change::Count(tenant.to_owned(), hour, before), true);
+            self.journal.push(Change::Count(tenant.to_owned(), hour, before), true);
         }
     }
 
     /// An hour that is over needs no counts any more, once they have been emitted.
     pub fn drop_counts(&mut self, tenant: &str, hour: Millis) {
         if let Some(slot) = self.remove_counts(tenant, hour) {
-            self.record(Change::Count(tenant.to_owned(), hour, Some(slot.value)), true);
+            self.journal.push(Change::Count(tenant.to_owned(), hour, Some(slot.value)), true);
         }
     }
 
@@ -327,37 +232,24 @@ impl<O: Operator> State<O> {
         removed
     }
 
-    fn record(&mut self, change: Change<O>, is_first: bool) {
-        self.journal.push(JournalEntry { change, is_first });
-    }
-
     /// A point to which [`undo_to`](Self::undo_to) returns.
     pub fn savepoint(&mut self) -> usize {
-        self.saved = self.journal.len();
-        self.saved
+        self.journal.savepoint()
     }
 
     /// What has been changed since a savepoint.
-    pub fn changes_since(&self, savepoint: usize) -> impl Iterator<Item = &Change<O>> {
-        self.journal[savepoint..].iter().map(|entry| &entry.change)
+    pub fn changes_since(&self, savepoint: usize) -> impl Iterator<Item = &Change<N, E, T>> {
+        self.journal.since(savepoint)
     }
 
-    /// What has been changed since a savepoint stays: of it, only the first change of each cell is still needed.
+    /// What has been changed since a savepoint stays.
     pub fn keep_since(&mut self, savepoint: usize) {
-        let mut kept = savepoint;
-        for place in savepoint..self.journal.len() {
-            if self.journal[place].is_first {
-                self.journal.swap(kept, place);
-                kept += 1;
-            }
-        }
-        self.journal.truncate(kept);
+        self.journal.keep_since(savepoint);
     }
 
     /// Takes back what has been changed since a savepoint.
     pub fn undo_to(&mut self, savepoint: usize) {
-        while self.journal.len() > savepoint {
-            let Some(JournalEntry { change, is_first }) = self.journal.pop() else { return };
+        while let Some((change, is_first)) = self.journal.pop_to(savepoint) {
             // A cell whose first change is taken back has not been touched.
             let touched = if is_first { 0 } else { self.epoch };
             match change {
@@ -391,7 +283,7 @@ impl<O: Operator> State<O> {
     }
 
     /// The key's entry in the queue may be too late now: it surfaces at once, and is corrected.
-    fn reschedule(wakes: &mut WakeQueue, key: usize, cell: &mut KeyCell<O>) {
+    fn reschedule(wakes: &mut WakeQueue, key: usize, cell: &mut KeyCell<N, E, T>) {
         cell.wake = None;
         wakes.schedule(key, Millis::MIN, &mut cell.wake, Millis::MIN);
     }

@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 use serde::{Deserialize, Serialize};
 
+use super::slot::Slot;
 use super::small_map::SmallMap;
-use super::state::Slot;
 use super::time::{Allowance, KeyTime};
 use crate::engine::Millis;
 

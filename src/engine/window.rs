@@ -6,9 +6,9 @@ use crate::engine::Millis;
 /// both belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Window {
-    /// Its beginning.
+    /// The beginning, inclusive.
     pub start: Millis,
-    /// Its end.
+    /// The end: exclusive in a fixed window, the last record in a session.
     pub end: Millis,
 }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::evidence::Trail;
+use super::evidence::EvidenceState;
 use super::operator::{Context, Operator, Rejection};
 use super::window::{FixedWindows, SessionWindows, Window};
 use crate::engine::rows::{DeadLetter, LateEvent, RowMeta};
@@ -17,9 +17,9 @@ use crate::engine::{Event, Millis};
 pub trait Aggregate: 'static {
     /// The family's records.
     type Event: Event;
-    /// What is kept; at first its default.
+    /// The value that is kept of a window; it begins as its default.
     type Value: Default + Clone + fmt::Debug + Serialize + DeserializeOwned;
-    /// What is emitted.
+    /// The rows that it emits.
     type Row: From<DeadLetter> + From<LateEvent>;
 
     /// As [`Operator::NAME`].
@@ -90,11 +90,11 @@ pub enum WindowedEntry<V> {
         window: Window,
         /// Event id of the first record to arrive.
         event_id: Arc<str>,
-        /// When that was.
+        /// When that record was appended.
         first_arrival: Millis,
-        /// The records behind it.
-        trail: Option<Trail>,
-        /// What is kept of them.
+        /// The records behind it; none where [`Aggregate::HAS_EVIDENCE`] is not set.
+        evidence: Option<EvidenceState>,
+        /// The aggregate of its records.
         value: V,
     },
     /// Times from which no session reaches to a later one.
@@ -221,16 +221,16 @@ impl<A: Aggregate> Windowed<A> {
             window,
             event_id: event.identity().name().into(),
             first_arrival: context.append_time(),
-            trail: A::HAS_EVIDENCE.then(Trail::default),
+            evidence: A::HAS_EVIDENCE.then(EvidenceState::default),
             value: A::Value::default(),
         }
     }
 
     fn add(&self, context: &mut Context<'_, Self>, name: i64, event: &A::Event) {
         let offset = context.offset();
-        if let Some(WindowedEntry::Window { trail, value, .. }) = context.get_mut(&name) {
-            if let Some(trail) = trail {
-                trail.push(offset, &event.identity().name());
+        if let Some(WindowedEntry::Window { evidence, value, .. }) = context.get_mut(&name) {
+            if let Some(evidence) = evidence {
+                evidence.push(offset, &event.identity().name());
             }
             self.aggregate.add(value, event);
         }
@@ -252,26 +252,26 @@ impl<A: Aggregate> Windowed<A> {
         context.remove(&other);
         context.cancel_timer(&other);
         if let (
-            Some(WindowedEntry::Window { trail, value, .. }),
-            Some(WindowedEntry::Window { trail: other_trail, value: other_value, .. }),
+            Some(WindowedEntry::Window { evidence, value, .. }),
+            Some(WindowedEntry::Window { evidence: other_evidence, value: other_value, .. }),
         ) = (context.get_mut(&name), absorbed)
         {
             self.aggregate.merge(value, &other_value);
-            if let (Some(trail), Some(other)) = (trail, other_trail) {
-                trail.merge(&other);
+            if let (Some(evidence), Some(other)) = (evidence, other_evidence) {
+                evidence.merge(&other);
             }
         }
     }
 
     fn emit(&self, context: &mut Context<'_, Self>, name: i64, change: impl FnOnce(&mut RowMeta)) {
-        let Some(WindowedEntry::Window { window, event_id, first_arrival, trail, value }) =
+        let Some(WindowedEntry::Window { window, event_id, first_arrival, evidence, value }) =
             context.get(&name).cloned()
         else {
             return;
         };
         // A name tells the windows of one first record apart.
         let parts = [&*name.to_string(), &*event_id];
-        let mut meta = context.row_meta(&parts, first_arrival, &trail.unwrap_or_default());
+        let mut meta = context.row_meta(&parts, first_arrival, &evidence.unwrap_or_default());
         change(&mut meta);
         let row = self.aggregate.row(meta, window, &value);
         context.emit(row);

@@ -3,6 +3,8 @@
 use serde::de::DeserializeOwned;
 use utoipa_axum::router::OpenApiRouter;
 
+#[cfg(feature = "local")]
+use super::demonstration::DemonstrationKind;
 use super::generator::GenerateCommand;
 use crate::codec;
 use crate::engine::rows::OperatorRow;
@@ -37,6 +39,12 @@ pub trait Family: Source {
     /// What makes up events of it, and says how well they were understood; none where there is nothing of the kind.
     fn generators() -> Vec<Box<dyn GenerateCommand>> {
         Vec::new()
+    }
+
+    /// What `tidewatch demo` shows of it; none where there is nothing to show.
+    #[cfg(feature = "local")]
+    fn demonstration() -> Option<DemonstrationKind> {
+        None
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who calls, and what the caller may do: API keys, from the configuration.
+//! Authentication by API keys from the configuration: the tenant of the caller, and its scopes.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -26,6 +26,7 @@ pub(super) fn router() -> OpenApiRouter {
 #[utoipa::path(
     get,
     path = "/docs",
+    operation_id = "redirectToDocs",
     tag = "process",
     responses((status = 308, description = "The page is at `/docs/`.", headers(("Location" = String))))
 )]
@@ -37,6 +38,7 @@ async fn page(_: NoParameters) -> Redirect {
 #[utoipa::path(
     get,
     path = "/docs/",
+    operation_id = "showDocs",
     tag = "process",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html"))
 )]
@@ -48,6 +50,7 @@ async fn index(_: NoParameters) -> Result<Response, ApiError> {
 #[utoipa::path(
     get,
     path = "/docs/{file}",
+    operation_id = "getDocsFile",
     tag = "process",
     params(("file" = String, Path, description = "A script, style or image of the page.")),
     responses((status = 200, description = "The file.", content(

@@ -23,9 +23,9 @@ pub struct ApiError {
     status: StatusCode,
     #[serde(skip)]
     advice: Option<Advice>,
-    /// For programs.
+    /// A stable code for programs.
     code: &'static str,
-    /// For people.
+    /// A message for people.
     #[schema(value_type = String)]
     message: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
-    /// 401: no API key, or one that nobody has.
+    /// 401: no API key, or an unknown one.
     pub fn unauthorized() -> Self {
         let message = "a known API key is needed, as \"Authorization: Bearer KEY\" or \"X-Api-Key: KEY\"";
         Self {

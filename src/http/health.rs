@@ -92,6 +92,7 @@ impl Readiness {
 #[utoipa::path(
     get,
     path = "/livez",
+    operation_id = "getLiveness",
     tag = "process",
     responses((status = 200, description = "It does.", body = String, content_type = "text/plain"))
 )]
@@ -103,6 +104,7 @@ async fn livez(_: NoParameters) -> &'static str {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "getReadiness",
     tag = "process",
     responses(
         (status = 200, description = "Every part is ready.", body = Report),
@@ -120,6 +122,7 @@ async fn readyz(State(health): State<Health>, _: NoParameters) -> Response {
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "getMetrics",
     tag = "process",
     responses((status = 200, description = "The text format of Prometheus.", body = String, content_type = "text/plain"))
 )]

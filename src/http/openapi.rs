@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::Response;
-use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, schema};
+use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, Server, schema};
 use utoipa::{Modify, OpenApi as _, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -85,6 +85,7 @@ struct Text(axum::body::Bytes);
 #[utoipa::path(
     get,
     path = "/openapi.json",
+    operation_id = "getOpenApi",
     tag = "process",
     responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value))
 )]
@@ -180,7 +181,10 @@ fn has_path_parameter(operation: &Operation) -> bool {
 
 /// Adds what follows from the form of each operation.
 fn complete(document: &mut OpenApi) {
+    document.servers = Some(vec![Server::new("/")]);
     for operation in document.paths.paths.values_mut().flat_map(operations) {
+        // Said of every operation: what names no key needs none.
+        operation.security.get_or_insert_default();
         let refusals: Vec<_> = REFUSALS.iter().filter(|refusal| (refusal.applies)(operation)).collect();
         for refusal in refusals {
             let own = operation.responses.responses.entry(refusal.status.to_owned());

@@ -65,6 +65,16 @@ struct Rejected {
     error: ApiError,
 }
 
+/// The answer to one item, or to a batch.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Answer<R> {
+    /// To one item.
+    One(AnswerToOne<R>),
+    /// To a batch.
+    Batch(AnswerToBatch<R>),
+}
+
 /// The answer to one item.
 #[derive(Serialize, ToSchema)]
 pub struct AnswerToOne<R> {
@@ -149,7 +159,7 @@ impl<S: Source> Handler<S> {
         };
         self.count_accepted(1);
         let position = self.position(&[position]);
-        let answer = AnswerToOne { receipt, position: position.clone() };
+        let answer = Answer::One(AnswerToOne { receipt, position: position.clone() });
         Ok(with_position((StatusCode::ACCEPTED, Json(answer)).into_response(), &position))
     }
 
@@ -188,7 +198,7 @@ impl<S: Source> Handler<S> {
         } else {
             None
         };
-        let answer = AnswerToBatch { accepted, rejected, failed };
+        let answer = Answer::Batch(AnswerToBatch { accepted, rejected, failed });
         let response = match refusal {
             Some(error) => error.respond_beside(answer),
             None => (StatusCode::ACCEPTED, Json(answer)).into_response(),

@@ -7,7 +7,7 @@ use crate::engine::Millis;
 
 /// An item of a request, yet to be read.
 pub struct Item<'a> {
-    /// Whose it is.
+    /// The tenant that sends it: that of the API key.
     pub tenant: &'a str,
     /// When it arrives.
     pub arrival: Arrival,
@@ -15,7 +15,7 @@ pub struct Item<'a> {
     pub new_id: &'a dyn Fn() -> String,
     /// Where it stands in the body: `events[3]`, or nothing where it is the body.
     pub path: &'a str,
-    /// Itself.
+    /// Its JSON.
     pub json: &'a RawValue,
     /// What its batch says of all items.
     pub shared: Shared<'a>,
@@ -42,7 +42,7 @@ pub struct Submission<E, R> {
 /// Where an event comes from that was not sent over HTTP.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
-    /// Whose it is.
+    /// The tenant that sends it: that of the API key in the record's header.
     pub tenant: &'a str,
     /// When it arrived.
     pub arrival: Millis,

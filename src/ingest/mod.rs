@@ -96,7 +96,7 @@ impl Ingest {
     }
 }
 
-/// A salt that nobody knows: hashes of users hold for as long as the process lives.
+/// A random salt, where none is set: hashes of users are the same only for as long as the process lives.
 fn new_salt() -> Result<Secret, getrandom::Error> {
     tracing::warn!("ingest.salt is not set: hashes of users hold for this process alone");
     let mut salt = [0; 32];

@@ -1,4 +1,4 @@
-//! What comes in of a family.
+//! How the items of a family become events.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,17 +9,17 @@ use crate::config::{IngestConfig, Secret};
 use crate::engine::{Event, id};
 use crate::http::ApiError;
 
-/// What comes in of a family: how its items become events, over HTTP, through its intake topic, and in a dry run.
+/// The source of a family's events: how its items become events, over HTTP, through its intake topic, and in a dry run.
 pub trait Source: Sized + Send + Sync + 'static {
     /// The family's name: that of its topic, and of the subject of its values.
     const NAME: &'static str;
     /// What a body of its main route holds, which is also what a record of its intake topic and a line of a dry run hold.
     const FORM: Form;
-    /// Its records.
+    /// Its events.
     type Event: Event + Serialize + DeserializeOwned + Clone + Send + Sync;
     /// What an answer says of an accepted item.
     type Receipt: Serialize;
-    /// What it goes by beside the item: how texts are cleaned, users hashed …
+    /// The rules by which items are read: how texts are cleaned, users hashed …
     type Rules: Send + Sync;
 
     /// The rules that the configuration gives. Users are hashed with `salt`, which is the configuration's or, without one, the
@@ -33,12 +33,12 @@ pub trait Source: Sized + Send + Sync + 'static {
     fn read(item: &Item<'_>, rules: &Self::Rules)
     -> Result<Submission<Self::Event, Self::Receipt>, ApiError>;
 
-    /// Makes an event that a Kafka client wrote as Avro fit for the log: it is as raw as one in JSON. `item` says whose it
-    /// is, and what it is called where it has no name of its own.
+    /// Makes an event that a Kafka client wrote as Avro fit for the log: it is as raw as one in JSON. `origin` gives
+    /// its tenant, and a name where it has none of its own.
     ///
     /// # Errors
     /// Which field is not allowed, and why.
-    fn adopt(event: Self::Event, item: &Origin<'_>, rules: &Self::Rules) -> Result<Self::Event, ApiError>;
+    fn adopt(event: Self::Event, origin: &Origin<'_>, rules: &Self::Rules) -> Result<Self::Event, ApiError>;
 
     /// The Kafka key of an event.
     fn key(event: &Self::Event) -> String;

@@ -12,8 +12,10 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::Log;
 
-const REQUEST: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the broker may take to answer a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a group may take to read what lies in a topic.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The end of a partition is an answer to its client, not an error to be logged.
 pub(crate) struct Quiet;
@@ -44,7 +46,7 @@ fn unread(log: &Log, group: &str, topic: &str, ends: &BTreeMap<i32, i64>) -> Kaf
     let mut behind = TopicPartitionList::new();
     for (partition, offset) in committed {
         let wanted = ends.get(&partition).copied().unwrap_or(0);
-        let (low, end) = consumer.fetch_watermarks(&name, partition, REQUEST)?;
+        let (low, end) = consumer.fetch_watermarks(&name, partition, REQUEST_TIMEOUT)?;
         if end < wanted {
             unread.push(partition);
         } else if offset.max(low) < wanted {
@@ -53,7 +55,7 @@ fn unread(log: &Log, group: &str, topic: &str, ends: &BTreeMap<i32, i64>) -> Kaf
         }
     }
     consumer.assign(&behind)?;
-    let deadline = Instant::now() + REQUEST;
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
     while !waiting.is_empty() {
         let (partition, is_unread) = match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
@@ -98,7 +100,7 @@ fn committed_by(
         list.add_partition(name, partition);
     }
     let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
-    let committed = consumer.committed_offsets(list, REQUEST)?;
+    let committed = consumer.committed_offsets(list, REQUEST_TIMEOUT)?;
     Ok(committed.elements().iter().map(|element| (element.partition(), offset(element.offset()))).collect())
 }
 
@@ -107,16 +109,16 @@ fn ends(log: &Log, group: &str, topic: &str) -> KafkaResult<BTreeMap<i32, i64>> 
     let all: BaseConsumer<Quiet> =
         log.consumer(group).set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
     let name = log.name(topic);
-    let metadata = all.fetch_metadata(Some(&name), REQUEST)?;
+    let metadata = all.fetch_metadata(Some(&name), REQUEST_TIMEOUT)?;
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-    let end = |partition| Ok((partition, all.fetch_watermarks(&name, partition, REQUEST)?.1));
+    let end = |partition| Ok((partition, all.fetch_watermarks(&name, partition, REQUEST_TIMEOUT)?.1));
     partitions.map(|partition| end(partition.id())).collect()
 }
 
 /// Waits until `group` has read everything that lies in `topic` at the call. (What comes later, such as the marks of workers,
 /// it does not wait for, or it might never end.) An error after two minutes.
 pub fn wait_until_read(log: &Log, group: &str, topic: &str) -> KafkaResult<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + READ_TIMEOUT;
     let ends = ends(log, group, topic)?;
     // Each look takes at least a round trip to the broker: no busy loop.
     loop {

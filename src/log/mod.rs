@@ -1,15 +1,18 @@
 //! Kafka: topics, clients, and how both are named.
 
+pub mod declaration;
 pub mod first_append;
 pub mod lag;
 mod position;
 pub mod redriven;
 pub mod replay;
+mod restarts;
 pub mod statistics;
 pub mod topics;
 
 pub use position::{LogPosition, NotAPosition};
 use rdkafka::ClientConfig;
+pub use restarts::Restarts;
 
 use crate::config::KafkaConfig;
 

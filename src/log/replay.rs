@@ -14,9 +14,10 @@ use super::Log;
 use super::lag::Quiet;
 use crate::engine::Millis;
 
-const REQUEST: Duration = Duration::from_secs(10);
+/// How long the broker may take to answer a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a broker may be silent.
-const PATIENCE: Duration = Duration::from_secs(30);
+const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between offsets that are no further apart, reading on costs less than beginning anew.
 const NEAR: i64 = 1_000;
 
@@ -41,7 +42,7 @@ impl Replay {
             settings(log).set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
         let (committed, name) = (consumer(log)?, log.name(topic));
         let all = bounds_by(&all, &name)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + BROKER_TIMEOUT;
         loop {
             let bounds = bounds_by(&committed, &name)?;
             let is_stable = |(partition, all): (&i32, &Range<i64>)| {
@@ -69,7 +70,7 @@ impl Replay {
         for partition in offsets.keys() {
             list.add_partition_offset(&name, *partition, Offset::Offset(time.saturating_add(1)))?;
         }
-        for element in consumer(log)?.offsets_for_times(list, REQUEST)?.elements() {
+        for element in consumer(log)?.offsets_for_times(list, REQUEST_TIMEOUT)?.elements() {
             if let (Offset::Offset(later), Some(offsets)) =
                 (element.offset(), offsets.get_mut(&element.partition()))
             {
@@ -91,10 +92,10 @@ impl Replay {
         for (partition, time) in times {
             list.add_partition_offset(&name, *partition, Offset::Offset((*time).max(0)))?;
         }
-        let found = consumer.offsets_for_times(list, REQUEST)?;
+        let found = consumer.offsets_for_times(list, REQUEST_TIMEOUT)?;
         let bounds = found.elements().into_iter().map(|element| {
             element.error()?;
-            let (low, end) = consumer.fetch_watermarks(&name, element.partition(), REQUEST)?;
+            let (low, end) = consumer.fetch_watermarks(&name, element.partition(), REQUEST_TIMEOUT)?;
             let begin =
                 if let Offset::Offset(offset) = element.offset() { offset.clamp(low, end) } else { end };
             Ok((element.partition(), (begin..end, low)))
@@ -106,7 +107,7 @@ impl Replay {
     pub fn start(log: &Log, topic: &str, offsets: BTreeMap<i32, Range<i64>>) -> KafkaResult<Self> {
         let mut replay = Self { consumer: consumer(log)?, topic: log.name(topic), left: BTreeMap::new() };
         // A client that does not know the leader yet waits for half a second before it asks again.
-        replay.consumer.fetch_metadata(Some(&replay.topic), REQUEST)?;
+        replay.consumer.fetch_metadata(Some(&replay.topic), REQUEST_TIMEOUT)?;
         replay.assign(offsets)?;
         Ok(replay)
     }
@@ -131,7 +132,7 @@ impl Replay {
 
     /// The next record; `None`: all have been read.
     pub fn read(&mut self) -> KafkaResult<Option<BorrowedMessage<'_>>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + BROKER_TIMEOUT;
         while !self.left.is_empty() {
             match self.consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
@@ -184,7 +185,7 @@ pub fn records_at(
     let mut replay = Replay { consumer, topic: log.name(topic), left: BTreeMap::new() };
     let (mut found, mut runs) = (BTreeMap::new(), BTreeMap::new());
     for (partition, offsets) in offsets {
-        let (low, end) = replay.consumer.fetch_watermarks(&replay.topic, *partition, REQUEST)?;
+        let (low, end) = replay.consumer.fetch_watermarks(&replay.topic, *partition, REQUEST_TIMEOUT)?;
         runs.insert(
             *partition,
             runs_of(offsets.iter().copied().filter(|offset| (low..end).contains(offset))),
@@ -221,10 +222,10 @@ fn runs_of(offsets: impl Iterator<Item = i64>) -> VecDeque<Range<i64>> {
 }
 
 fn bounds_by(consumer: &BaseConsumer<Quiet>, name: &str) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
-    let metadata = consumer.fetch_metadata(Some(name), REQUEST)?;
+    let metadata = consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT)?;
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     let bounds = partitions.map(|partition| {
-        let (low, end) = consumer.fetch_watermarks(name, partition.id(), REQUEST)?;
+        let (low, end) = consumer.fetch_watermarks(name, partition.id(), REQUEST_TIMEOUT)?;
         Ok((partition.id(), low..end))
     });
     bounds.collect()

@@ -11,11 +11,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use serde::Deserialize;
 
 use super::Log;
+pub use super::declaration::FacetDeclaration;
+use super::declaration::ResourceDeclaration;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/topics");
 
 /// How long Kafka may take to create a topic and to show it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CREATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 static TOPICS: LazyLock<Vec<Topic>> = LazyLock::new(load);
 
@@ -39,21 +41,8 @@ pub struct Topic {
     pub table: Option<String>,
     /// Under what backtests count its rows.
     pub facets: Option<FacetDeclaration>,
-}
-
-/// Under what backtests count the rows of a topic. A path is the name of a field, or names with dots between.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FacetDeclaration {
-    /// A text, with the paths of fields in braces: what rows are counted together.
-    pub rule: String,
-    /// The path of what says how grave a row is.
-    pub severity: Option<String>,
-    /// The paths of what says where; the first that a row has counts.
-    #[serde(default)]
-    pub area: Vec<String>,
-    /// The path of what says whether a row has met what was promised.
-    pub met: Option<String>,
+    /// How the API answers its rows; without it, it does not.
+    pub resource: Option<ResourceDeclaration>,
 }
 
 /// Why the topics could not be made.
@@ -108,7 +97,7 @@ pub async fn create(log: &Log) -> Result<(), TopicError> {
             settings.iter().fold(new, |new, (name, value)| new.set(name, value))
         })
         .collect();
-    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    let options = AdminOptions::new().operation_timeout(Some(CREATION_TIMEOUT));
     for result in admin.create_topics(&wanted, &options).await? {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -124,14 +113,14 @@ pub async fn create(log: &Log) -> Result<(), TopicError> {
     Ok(())
 }
 
-/// How many partitions a topic has; 0 if the cluster doesn't show it within [`PATIENCE`].
+/// How many partitions a topic has; 0 if the cluster doesn't show it within [`CREATION_TIMEOUT`].
 async fn count_partitions(
     admin: &AdminClient<DefaultClientContext>,
     name: &str,
 ) -> Result<usize, TopicError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CREATION_TIMEOUT;
     loop {
-        let metadata = admin.inner().fetch_metadata(Some(name), PATIENCE)?;
+        let metadata = admin.inner().fetch_metadata(Some(name), CREATION_TIMEOUT)?;
         let found = metadata.topics().iter().find(|t| t.name() == name).map_or(0, |t| t.partitions().len());
         // A topic that was just created takes a moment to be known to every broker.
         if found > 0 || Instant::now() > deadline {

@@ -1,13 +1,20 @@
 //! What every answer of rows carries: up to where it holds, and a tag by which a client knows that it has it already.
 
-use axum::Json;
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Serialize;
 use twox_hash::XxHash3_128;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::AllOfBuilder;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::live::Freshness;
+use super::openapi;
 use super::parameters::Parameters;
 use crate::http::ApiError;
 use crate::log::{LogPosition, topics};
@@ -15,35 +22,73 @@ use crate::log::{LogPosition, topics};
 /// The `as_of` of an answer; also of one without a body.
 const AS_OF: HeaderName = HeaderName::from_static("x-as-of");
 
-/// Rows, and up to where they hold.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Answer<'a, T: ToSchema> {
-    #[serde(flatten)]
-    rows: &'a T,
-    /// The answer holds what follows from the log up to this position, at least.
-    as_of: String,
-    /// The answer may be older than `min_as_of`, or a store is away.
-    stale: bool,
+/// What is answered of rows: a JSON object, and its tag. The answer itself says besides up to where it holds.
+#[derive(Debug, Clone)]
+pub struct Body {
+    /// The object.
+    pub json: Bytes,
+    tag: String,
 }
 
-/// The parameter that [`wanted`] takes.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it describes a parameter")]
-pub(super) struct MinAsOf {
-    /// Waits, at most 2 s, until the answer holds this position: the `X-Log-Position` of an answer to events. Where it
-    /// does not come so far, the answer says `stale`.
-    min_as_of: Option<String>,
+impl Body {
+    /// Of a JSON object; its tag is a hash of it.
+    pub fn of_json(json: impl Into<Bytes>) -> Self {
+        let json = json.into();
+        let tag = format!("{:032x}", XxHash3_128::oneshot(&json));
+        Self { json, tag }
+    }
+
+    /// Of what becomes a JSON object.
+    pub fn of<T: Serialize>(rows: &T) -> Result<Self, ApiError> {
+        Ok(Self::of_json(serde_json::to_vec(rows).map_err(ApiError::internal)?))
+    }
+
+    /// The answer; 304 where the client has it already.
+    pub fn respond(&self, headers: &HeaderMap, freshness: &Freshness) -> Response {
+        respond(headers, &self.tag, &self.json, freshness)
+    }
 }
 
-/// The header by which a client says what it has.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "it describes a header")]
-pub(super) struct IfNoneMatch {
-    /// The ETag of an answer that the client has: 304 where it still holds.
-    #[param(rename = "If-None-Match")]
-    if_none_match: Option<String>,
+/// The answer of one row, whose tag is its version; 304 where the client has it already.
+pub fn of_row(headers: &HeaderMap, version: u64, json: &str, freshness: &Freshness) -> Response {
+    respond(headers, &version.to_string(), json.as_bytes(), freshness)
+}
+
+/// In the description of the API: what `T` describes, and up to where it holds.
+pub struct Answer<T>(PhantomData<T>);
+
+impl<T: ToSchema> PartialSchema for Answer<T> {
+    fn schema() -> RefOr<Schema> {
+        AllOfBuilder::new().item(T::schema()).item(openapi::freshness()).into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Answer<T> {
+    fn name() -> Cow<'static, str> {
+        format!("Answer_{}", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        T::schemas(schemas);
+    }
+}
+
+/// In the description of the API: the parameter that [`wanted`] takes.
+pub struct MinAsOf;
+
+impl IntoParams for MinAsOf {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![openapi::min_as_of()]
+    }
+}
+
+/// In the description of the API: the header by which a client says what it has.
+pub struct IfNoneMatch;
+
+impl IntoParams for IfNoneMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![openapi::if_none_match()]
+    }
 }
 
 /// Takes `min_as_of`: the position that the answer shall hold.
@@ -60,32 +105,7 @@ pub fn wanted(parameters: &mut Parameters) -> Result<Option<LogPosition>, ApiErr
     })
 }
 
-/// The answer of `rows`, whose tag is a hash of them; 304 where the client has them already.
-pub fn of_list<T: Serialize + ToSchema>(
-    headers: &HeaderMap,
-    rows: &T,
-    freshness: &Freshness,
-) -> Result<Response, ApiError> {
-    let bytes = serde_json::to_vec(rows).map_err(ApiError::internal)?;
-    Ok(respond(headers, &format!("{:032x}", XxHash3_128::oneshot(&bytes)), rows, freshness))
-}
-
-/// The answer of one row, whose tag is its version; 304 where the client has it already.
-pub fn of_row<T: Serialize + ToSchema>(
-    headers: &HeaderMap,
-    version: u64,
-    row: &T,
-    freshness: &Freshness,
-) -> Response {
-    respond(headers, &version.to_string(), row, freshness)
-}
-
-fn respond<T: Serialize + ToSchema>(
-    headers: &HeaderMap,
-    tag: &str,
-    rows: &T,
-    freshness: &Freshness,
-) -> Response {
+fn respond(headers: &HeaderMap, tag: &str, json: &[u8], freshness: &Freshness) -> Response {
     // Weak: `as_of` moves on while the rows stay.
     let strong = format!("\"{tag}\"");
     let tag = format!("W/{strong}");
@@ -105,12 +125,20 @@ fn respond<T: Serialize + ToSchema>(
     let mut response = if is_known && !freshness.stale {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Json(Answer { rows, as_of, stale: freshness.stale }).into_response()
+        let json = with_freshness(json, &as_of, freshness.stale);
+        ([(header::CONTENT_TYPE, "application/json")], json).into_response()
     };
     response.headers_mut().extend(values);
     // A shared cache must not pass one tenant's rows to another.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     response
+}
+
+/// An object with what it says of itself besides: positions have no character that JSON would escape.
+fn with_freshness(json: &[u8], as_of: &str, stale: bool) -> Vec<u8> {
+    let members = json.strip_suffix(b"}").unwrap_or(json);
+    [members, b",\"as_of\":\"", as_of.as_bytes(), b"\",\"stale\":", if stale { b"true}" } else { b"false}" }]
+        .concat()
 }
 
 #[cfg(test)]
@@ -123,7 +151,7 @@ mod tests {
             headers.insert(header::IF_NONE_MATCH, value.parse().unwrap());
         }
         let freshness = Freshness { as_of: "civic:0@5".parse().unwrap(), stale };
-        of_row(&headers, 7, &serde_json::json!({ "id": "a" }), &freshness)
+        of_row(&headers, 7, r#"{"id":"a"}"#, &freshness)
     }
 
     #[test]

@@ -10,33 +10,17 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
-use super::incidents::IncidentAnswer;
-use super::listed::Listed;
-use super::positions::{Positions, Seen, Source};
+use super::event::Event;
+use super::positions::{Job, Positions, Seen, Source};
 use super::rows::{Arrival, Lookup, Rows};
-use super::sessions::SessionAnswer;
-use super::signals::SignalAnswer;
-use super::stream::Event;
 use crate::http::Tenant;
 use crate::log::{LogPosition, topics};
+use crate::resource::{Resource, Row};
 
 /// How long a read waits for a position.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Events that a listener may lag behind.
 const LISTENERS_LAG: usize = 4096;
-
-/// The topic of incidents.
-pub const INCIDENTS: &str = "incidents";
-/// The topic of service levels.
-pub const SLA_METRICS: &str = "sla-metrics";
-/// The topic of signs of frustration.
-pub const SIGNALS: &str = "signals";
-/// The topic of sessions.
-pub const SESSIONS: &str = "sessions";
-/// The derived topics that answers are made of.
-pub const TOPICS: [&str; 4] = [INCIDENTS, SLA_METRICS, SIGNALS, SESSIONS];
-/// The family whose raw events are answered.
-pub const INTERACTIONS: &str = "interactions";
 
 /// Shared by the handlers and the threads that read. Clones are the same.
 #[derive(Clone)]
@@ -45,31 +29,29 @@ pub struct Live(Arc<Inner>);
 struct Inner {
     positions: Mutex<Positions>,
     moved: watch::Sender<()>,
-    rows: RowsByTopic,
-    listeners: Mutex<Listeners>,
+    /// The rows of each resource's topic that are known by their ids.
+    rows: BTreeMap<&'static str, Rows<Row>>,
+    /// Those who listen to a topic.
+    listeners: BTreeMap<&'static str, Mutex<Listeners>>,
     log_answers: AtomicBool,
     store_answers: AtomicBool,
     waiting: AtomicUsize,
     watcher: OnceLock<Thread>,
 }
 
-/// The rows of each topic that are known by their ids.
-pub struct RowsByTopic {
-    /// Of [`INCIDENTS`].
-    pub incidents: Rows<IncidentAnswer>,
-    /// Of [`SIGNALS`].
-    pub signals: Rows<SignalAnswer>,
-    /// Of [`SESSIONS`].
-    pub sessions: Rows<SessionAnswer>,
-}
-
 /// What is told to one who listens.
 pub type Events = broadcast::Receiver<Arc<Event>>;
 
-/// Those who listen to incidents. One lock for both: between what was told and what will be told nothing gets lost.
+/// Those who listen to a resource. One lock for both: between what was told and what will be told nothing gets lost.
 struct Listeners {
     events: broadcast::Sender<Arc<Event>>,
     told: BTreeMap<i32, i64>,
+}
+
+impl Listeners {
+    fn new() -> Self {
+        Self { events: broadcast::Sender::new(LISTENERS_LAG), told: BTreeMap::new() }
+    }
 }
 
 /// Up to where an answer holds what follows from the log.
@@ -82,21 +64,16 @@ pub struct Freshness {
 }
 
 impl Live {
-    /// Nothing is known yet; rows will take `cache_bytes` at most.
-    pub fn new(cache_bytes: usize) -> Self {
+    /// Nothing is known yet; rows will take `cache_bytes` at most, a share for each of `resources`, so that much of the one
+    /// leaves something of the others.
+    pub fn new(resources: &'static [Resource], jobs: Vec<Job>, cache_bytes: usize) -> Self {
+        let share = cache_bytes / resources.len().max(1);
+        let streams = resources.iter().filter(|resource| resource.declaration.stream);
         Self(Arc::new(Inner {
-            positions: Mutex::default(),
+            positions: Mutex::new(Positions::new(jobs)),
             moved: watch::Sender::new(()),
-            // A share each, so that much of the one leaves something of the others.
-            rows: RowsByTopic {
-                incidents: Rows::new(cache_bytes / 3),
-                signals: Rows::new(cache_bytes / 3),
-                sessions: Rows::new(cache_bytes / 3),
-            },
-            listeners: Mutex::new(Listeners {
-                events: broadcast::Sender::new(LISTENERS_LAG),
-                told: BTreeMap::new(),
-            }),
+            rows: resources.iter().map(|resource| (resource.topic(), Rows::new(share))).collect(),
+            listeners: streams.map(|resource| (resource.topic(), Mutex::new(Listeners::new()))).collect(),
             log_answers: AtomicBool::new(false),
             store_answers: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
@@ -132,7 +109,7 @@ impl Live {
         };
         let _waiting = Waiting::begin(&self.0);
         let mut moved = self.0.moved.subscribe();
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + WAIT_TIMEOUT;
         loop {
             moved.mark_unchanged();
             let as_of = look();
@@ -161,12 +138,12 @@ impl Live {
         self.0.store_answers.store(answers, Ordering::Relaxed);
     }
 
-    /// Takes in a row that was seen on the log, or read from its table.
-    pub fn learn<T: Listed>(&self, arrival: Arrival<T>) {
-        let is_stored = |(partition, offset)| self.positions().is_stored(T::TOPIC, partition, offset + 1);
-        let rows = T::among(&self.0.rows);
+    /// Takes in a row of a topic that was seen on the log, or read from its table.
+    pub fn learn(&self, topic: &'static str, arrival: Arrival<Row>) {
+        let Some(rows) = self.0.rows.get(topic) else { return };
+        let is_stored = |(partition, offset)| self.positions().is_stored(topic, partition, offset + 1);
         rows.put(arrival, is_stored);
-        metrics::gauge!("tidewatch_cache_bytes", "topic" => T::TOPIC).set(rows.bytes() as f64);
+        metrics::gauge!("tidewatch_cache_bytes", "topic" => topic).set(rows.bytes() as f64);
     }
 
     /// Whether a row that is read from its table from now on may be kept: a newer version would be seen on the log.
@@ -175,47 +152,47 @@ impl Live {
     }
 
     /// What is known of a tenant's row.
-    pub fn known<T: Listed>(&self, tenant: &Tenant, id: Uuid) -> Lookup<T> {
-        T::among(&self.0.rows).get(tenant, id)
+    pub fn known(&self, topic: &str, tenant: &Tenant, id: Uuid) -> Lookup<Row> {
+        self.0.rows.get(topic).map_or(Lookup::Unknown, |rows| rows.get(tenant, id))
     }
 
-    /// Tells those who listen.
-    pub(super) fn tell(&self, event: Event) {
-        let mut listeners = self.listeners();
-        let (partition, offset) = event.place();
+    /// Tells those who listen to a topic.
+    pub(super) fn tell(&self, topic: &str, event: Event) {
+        let Some(mut listeners) = self.listeners(topic) else { return };
+        let (partition, offset) = event.place;
         listeners.told.insert(partition, offset + 1);
         // Nobody may be listening.
         let _ = listeners.events.send(Arc::new(event));
     }
 
-    /// Listens to what is told from now on; and what was told before, as the offset in each partition behind it. `None`
-    /// as long as this node does not follow the log yet.
-    pub fn listen(&self) -> Option<(Events, BTreeMap<i32, i64>)> {
-        let partitions = 0..topics::named(INCIDENTS)?.partitions;
-        let listeners = self.listeners();
+    /// Listens to what is told of a topic from now on; and what was told before, as the offset in each partition behind it.
+    /// `None` as long as this node does not follow the log yet.
+    pub fn listen(&self, topic: &str) -> Option<(Events, BTreeMap<i32, i64>)> {
+        let partitions = 0..topics::named(topic)?.partitions;
+        let listeners = self.listeners(topic)?;
         let receiver = listeners.events.subscribe();
         let told = partitions.map(|partition| {
             let told = listeners.told.get(&partition).copied();
-            Some((partition, told.or_else(|| Some(self.seen(INCIDENTS, partition)?.next))?))
+            Some((partition, told.or_else(|| Some(self.seen(topic, partition)?.next))?))
         });
         Some((receiver, told.collect::<Option<_>>()?))
     }
 
-    /// Up to where the tables hold the incidents that were told, as the offset in each partition behind it: what a list that is
+    /// Up to where the tables hold the rows that were told, as the offset in each partition behind it: what a list that is
     /// read from now on may lack comes after it. `None` before the first look at the tables.
-    pub fn stored(&self, told: &BTreeMap<i32, i64>) -> Option<BTreeMap<i32, i64>> {
+    pub fn stored(&self, topic: &str, told: &BTreeMap<i32, i64>) -> Option<BTreeMap<i32, i64>> {
         let positions = self.positions();
         let stored = told.iter().map(|(partition, told)| {
-            let stored = positions.stored(INCIDENTS, *partition)?;
+            let stored = positions.stored(topic, *partition)?;
             // Where only the marks of transactions lie between, nothing is missing.
-            let has_all = positions.is_stored(INCIDENTS, *partition, *told);
+            let has_all = positions.is_stored(topic, *partition, *told);
             Some((*partition, if has_all { *told } else { stored.min(*told) }))
         });
         stored.collect()
     }
 
-    fn listeners(&self) -> MutexGuard<'_, Listeners> {
-        self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    fn listeners(&self, topic: &str) -> Option<MutexGuard<'_, Listeners>> {
+        Some(self.0.listeners.get(topic)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The thread that looks how far the tables have come; it is woken when somebody waits for them.

@@ -4,61 +4,52 @@
 //! key, so no query can forget whose rows it may read.
 
 pub mod answers;
+pub mod by_id;
+pub mod catalogue;
+pub mod conditions;
 pub mod cursor;
-pub mod incident_filter;
-pub mod incidents;
-pub mod listed;
-pub mod lists;
+mod event;
+pub mod list;
+mod listener;
 pub mod live;
+pub mod openapi;
 pub mod page;
 pub mod parameters;
 pub mod positions;
 pub mod queries;
-mod references;
-pub mod registry;
+pub mod query_cache;
+mod routes;
 pub mod rows;
-pub mod sessions;
-pub mod signals;
-pub mod sla;
+pub mod schema_registry;
+mod store;
 pub mod stream;
 mod tables;
 mod tail;
 pub mod timeline;
 
-use std::time::Duration;
-
 use axum::extract::FromRef;
 use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use incidents::IncidentAnswer;
-use listed::ListsOf;
-use lists::Lists;
-use live::Live;
-use sessions::SessionAnswer;
-use signals::SignalAnswer;
-
-use crate::codec::json::{rfc3339, rfc3339_or_null};
+use self::live::Live;
+use self::positions::Job;
+use self::query_cache::QueryCache;
+pub use self::routes::route;
 use crate::config::Config;
 use crate::http::{ApiKeys, Readiness};
 use crate::log::Log;
-use crate::store;
-
-/// How often ClickHouse is asked whether it is there, and how long it may take to say so.
-const LOOK: Duration = Duration::from_secs(2);
+use crate::resource::{self, Resource, ResourceError};
 
 /// What the routes share.
 #[derive(Clone, FromRef)]
 pub struct Shared {
     keys: ApiKeys,
     client: Client,
-    live: Live,
-    incidents: ListsOf<IncidentAnswer>,
-    signals: ListsOf<SignalAnswer>,
-    sessions: ListsOf<SessionAnswer>,
-    sla: Lists<sla::By, sla::Compliance>,
+    /// What this node knows of the log.
+    pub live: Live,
+    /// What was read from tables.
+    pub cache: QueryCache,
     streams: stream::Streams,
 }
 
@@ -66,44 +57,38 @@ pub struct Shared {
 pub struct Serve {
     config: Config,
     log: Log,
+    resources: &'static [Resource],
     live: Live,
     shutdown: CancellationToken,
 }
 
 impl Serve {
-    /// The role, until `shutdown`.
-    pub fn new(config: &Config, log: &Log, shutdown: CancellationToken) -> Self {
-        let live = Live::new(config.serve.cache_bytes);
-        Self { config: config.clone(), log: log.clone(), live, shutdown }
+    /// The role, until `shutdown`; `jobs` are those whose rows are answered.
+    ///
+    /// # Errors
+    /// What is declared of resources is not sound.
+    pub fn new(
+        config: &Config,
+        log: &Log,
+        jobs: Vec<Job>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, &'static ResourceError> {
+        let resources = resource::all()?;
+        let live = Live::new(resources, jobs, config.serve.cache_bytes);
+        Ok(Self { config: config.clone(), log: log.clone(), resources, live, shutdown })
     }
 
-    /// Says whether ClickHouse answers, until the shutdown.
+    /// Says whether ClickHouse answers and has what resources answer, until the shutdown.
     pub fn watch_store(&self, readiness: Readiness) -> impl Future<Output = ()> + use<> {
         let (client, live) = (queries::client(&self.config.clickhouse), self.live.clone());
-        let shutdown = self.shutdown.clone();
-        async move {
-            while !shutdown.is_cancelled() {
-                let answer = tokio::time::timeout(LOOK, client.query("SELECT 1").fetch_one::<u8>()).await;
-                live.store_answers(matches!(answer, Ok(Ok(_))));
-                match answer {
-                    Ok(Ok(_)) => readiness.set(true, "ClickHouse answers"),
-                    Ok(Err(error)) => {
-                        readiness.set(false, format!("ClickHouse: {}", store::describe(&error)));
-                    }
-                    Err(_) => readiness.set(false, "ClickHouse does not answer"),
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(LOOK) => {}
-                    () = shutdown.cancelled() => {}
-                }
-            }
-        }
+        store::watch(self.resources, client, live, readiness, self.shutdown.clone())
     }
 
     /// Follows the derived topics, until the shutdown: blocks its thread.
     pub fn follow(&self, readiness: Readiness) -> impl FnOnce() + use<> {
         let (log, live, shutdown) = (self.log.clone(), self.live.clone(), self.shutdown.clone());
-        move || tail::run(&log, &live, &readiness, &shutdown)
+        let resources = self.resources;
+        move || tail::run(resources, &log, &live, &readiness, &shutdown)
     }
 
     /// Looks how far the tables have come, until the shutdown: blocks its thread.
@@ -114,27 +99,19 @@ impl Serve {
 
     /// The routes of the read API, of families' further answers, and of the page.
     pub fn router(&self, queries: OpenApiRouter<Shared>) -> OpenApiRouter {
-        let Self { config, log, live, shutdown } = self;
+        let Self { config, log, resources, live, shutdown } = self;
         let shared = Shared {
             keys: ApiKeys::new(&config.api_keys),
             client: queries::client(&config.clickhouse),
             live: live.clone(),
-            incidents: listed::lists("/v1/incidents"),
-            signals: listed::lists("/v1/signals"),
-            sessions: listed::lists("/v1/sessions"),
-            sla: Lists::new("/v1/sla", |_: &sla::By, compliance: &sla::Compliance| compliance.bytes()),
+            cache: QueryCache::new(),
             streams: stream::Streams::new(log.clone(), shutdown.clone()),
         };
-        queries
-            .routes(routes!(incidents::list))
-            .routes(routes!(incidents::one))
-            .routes(routes!(incidents::signals))
-            .routes(routes!(stream::incidents))
-            .routes(routes!(signals::list))
-            .routes(routes!(sessions::list))
-            .routes(routes!(sessions::one))
-            .merge(registry::router())
-            .with_state(shared)
-            .merge(page::router().into())
+        queries.merge(router(resources)).with_state(shared).merge(page::router().into())
     }
+}
+
+/// The routes of the read API, without families' further answers.
+pub fn router(resources: &'static [Resource]) -> OpenApiRouter<Shared> {
+    routes::router(resources).merge(catalogue::router(resources)).merge(schema_registry::router())
 }

@@ -30,10 +30,23 @@ pub enum Source {
     Events(&'static str),
 }
 
-/// What is known of the progress of families and of both readers.
+/// A job, as far as answers depend on it: what it reads, and to which topics it writes rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its operator.
+    pub operator: &'static str,
+    /// The family topic that it folds.
+    pub input: &'static str,
+    /// The derived topics.
+    pub outputs: &'static [&'static str],
+}
+
+/// What is known of the progress of jobs and of both readers.
 #[derive(Debug, Default)]
 pub struct Positions {
-    folded: BTreeMap<(String, i32), VecDeque<Folded>>,
+    jobs: Vec<Job>,
+    /// By family topic and partition, and by operator.
+    folded: BTreeMap<(String, i32), BTreeMap<String, VecDeque<Folded>>>,
     seen: BTreeMap<(String, i32), Seen>,
     stored: BTreeMap<(String, i32), i64>,
     /// How often the tables of a topic have changed.
@@ -61,10 +74,16 @@ pub struct Seen {
 }
 
 impl Positions {
+    /// Nothing is known yet; `jobs` are those that there are.
+    pub fn new(jobs: Vec<Job>) -> Self {
+        Self { jobs, ..Self::default() }
+    }
+
     /// Takes in what a worker says.
     pub fn add(&mut self, progress: Progress) {
         let ends = progress.outputs.into_iter().map(|end| ((end.topic, end.partition), end.offset)).collect();
-        let entries = self.folded.entry((progress.topic, progress.partition)).or_default();
+        let operators = self.folded.entry((progress.topic, progress.partition)).or_default();
+        let entries = operators.entry(progress.operator).or_default();
         let offset = progress.offset - 1;
         // What a former owner says late.
         if entries.back().is_some_and(|last| last.offset > offset) {
@@ -139,43 +158,63 @@ impl Positions {
     /// Up to where in the log all of `sources` hold what follows from it.
     pub fn as_of(&self, sources: &[Source]) -> LogPosition {
         let mut position = LogPosition::default();
-        for ((family, partition), entries) in &self.folded {
-            let has_all = |entry: &&Folded| {
-                entry.ends.iter().all(|(place, end)| {
-                    sources.iter().all(|source| match source {
-                        Source::Rows(topic, reader) => place.0 != *topic || self.has(*reader, place, *end),
-                        Source::Events(_) => true,
-                    })
-                })
-            };
-            let Some(entry) = entries.iter().rev().find(has_all) else { continue };
+        for ((family, partition), operators) in &self.folded {
+            let Some(offset) = self.folded_into(sources, family, operators) else { continue };
             let is_of_events = |source: &Source| matches!(source, Source::Events(of) if of == family);
             let end = match sources.iter().any(is_of_events) {
                 true => self.stored.get(&(family.clone(), *partition)).copied().unwrap_or(0),
                 false => i64::MAX,
             };
             if end > 0 {
-                position.add(family, *partition, entry.offset.min(end - 1));
+                position.add(family, *partition, offset.min(end - 1));
             }
         }
         position
     }
 
+    /// The last offset of a partition from which all that follows is in `sources`: of the jobs that write any of them the least.
+    /// Where none does, nothing of the partition is in them, however far it was folded.
+    fn folded_into(
+        &self,
+        sources: &[Source],
+        family: &str,
+        operators: &BTreeMap<String, VecDeque<Folded>>,
+    ) -> Option<i64> {
+        let has_all = |entry: &&Folded| {
+            entry.ends.iter().all(|(place, end)| {
+                sources.iter().all(|source| match source {
+                    Source::Rows(topic, reader) => place.0 != *topic || self.has(*reader, place, *end),
+                    Source::Events(_) => true,
+                })
+            })
+        };
+        let reached =
+            |entries: &VecDeque<Folded>| entries.iter().rev().find(has_all).map(|entry| entry.offset);
+        let is_source =
+            |topic: &str| sources.iter().any(|source| matches!(source, Source::Rows(of, _) if *of == topic));
+        let writes = |job: &&Job| job.input == family && job.outputs.iter().any(|topic| is_source(topic));
+        let writers = || self.jobs.iter().filter(writes).map(|job| operators.get(job.operator));
+        if writers().any(|entries| entries.is_some()) {
+            // One that has said nothing yet has folded nothing that is known.
+            let offsets: Option<Vec<i64>> = writers().map(|entries| entries.and_then(reached)).collect();
+            return offsets?.into_iter().min();
+        }
+        operators.values().filter_map(reached).max()
+    }
+
     /// Forgets the progress that is older than what both readers have of every topic.
     pub fn forget_reached(&mut self) {
-        let mut reached = BTreeMap::new();
-        for (place, entries) in &self.folded {
+        let mut reached = Vec::new();
+        for entries in self.folded.values().flat_map(BTreeMap::values) {
             let has_all = |entry: &Folded| {
                 entry.ends.iter().all(|(place, end)| {
                     self.has(Reader::Tables, place, *end) && self.has(Reader::Tail, place, *end)
                 })
             };
-            reached.insert(place.clone(), entries.iter().rposition(has_all).unwrap_or(0));
+            reached.push(entries.iter().rposition(has_all).unwrap_or(0));
         }
-        for (place, count) in reached {
-            if let Some(entries) = self.folded.get_mut(&place) {
-                entries.drain(..count);
-            }
+        for (entries, count) in self.folded.values_mut().flat_map(BTreeMap::values_mut).zip(reached) {
+            entries.drain(..count);
         }
     }
 }
@@ -247,6 +286,28 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_as_of_the_slowest_of_the_jobs_that_write_its_rows() {
+        let job = |operator, outputs| Job { operator, input: "civic", outputs };
+        let jobs = vec![job("sla", &["incidents", "sla-metrics"]), job("scores", &["scores", "incidents"])];
+        let mut positions = Positions::new(jobs);
+        let say = |positions: &mut Positions, operator: &str, offset| {
+            positions.add(Progress { operator: operator.to_owned(), ..progress(0, offset, &[]) });
+        };
+        let as_of = |positions: &Positions, topic: &'static str| {
+            positions.as_of(&[Source::Rows(topic, Reader::Tables)]).to_string()
+        };
+        say(&mut positions, "sla", 20);
+        assert_eq!(as_of(&positions, "sla-metrics"), "civic:0@19");
+        assert_eq!(as_of(&positions, "incidents"), "", "the other one has said nothing yet");
+        say(&mut positions, "scores", 10);
+        assert_eq!(as_of(&positions, "incidents"), "civic:0@9");
+        assert_eq!(as_of(&positions, "sla-metrics"), "civic:0@19", "its only job has come so far");
+        assert_eq!(as_of(&positions, "sessions"), "civic:0@19", "nothing of it is in them");
+        say(&mut positions, "scores", 30);
+        assert_eq!(as_of(&positions, "incidents"), "civic:0@19");
+    }
+
+    #[test]
     fn the_marks_of_transactions_are_no_rows() {
         let mut positions = Positions::default();
         // A worker that has just taken over knows only where the topic ended: behind a mark.
@@ -302,13 +363,15 @@ mod tests {
         for offset in 1..=REMEMBERED as i64 + 10 {
             positions.add(progress(0, offset, &[("incidents", 0, offset)]));
         }
-        assert!(positions.folded.values().all(|entries| entries.len() <= REMEMBERED));
+        assert!(
+            positions.folded.values().flat_map(BTreeMap::values).all(|entries| entries.len() <= REMEMBERED)
+        );
         positions.see("incidents", 0, seen(0, 5000, 5000));
         positions.store("incidents", 0, 1000);
         let before = positions.as_of(&[Source::Rows("incidents", Reader::Tables)]);
         positions.forget_reached();
         assert_eq!(positions.as_of(&[Source::Rows("incidents", Reader::Tables)]), before);
-        assert!(positions.folded.values().all(|entries| entries.len() < 40));
+        assert!(positions.folded.values().flat_map(BTreeMap::values).all(|entries| entries.len() < 40));
         positions.add(progress(0, 3, &[]));
         assert_eq!(
             positions.as_of(&[Source::Rows("incidents", Reader::Tail)]).offset("civic", 0),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
+use bytes::Bytes;
 use clickhouse::error::Error;
+use clickhouse::query::Query;
 use clickhouse::{Client, RowOwned, RowRead};
 use uuid::Uuid;
 
@@ -50,18 +52,18 @@ where
 
 /// A query, without the condition on the tenant, which [`TenantQueries::fetch`] adds.
 #[derive(Debug, Clone, Copy)]
-pub struct Select {
+pub struct Select<'a> {
     /// What to read.
-    pub columns: &'static str,
+    pub columns: &'a str,
     /// The view to read from; it has a column `tenant`.
-    pub from: &'static str,
+    pub from: &'a str,
     /// `GROUP BY …`, `ORDER BY …`.
-    pub tail: &'static str,
+    pub tail: &'a str,
 }
 
 /// Conditions on the rows of a query. Their text is the program's own; values only ever travel as parameters.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct SqlFilter {
     conditions: String,
     parameters: Vec<Parameter>,
 }
@@ -79,13 +81,12 @@ pub enum Parameter {
     Id(Uuid),
 }
 
-impl Filter {
-    /// Adds a condition; each `?` in it stands for the next of `values`.
-    pub fn and<const COUNT: usize>(mut self, condition: &'static str, values: [Parameter; COUNT]) -> Self {
+impl SqlFilter {
+    /// Adds a condition, whose text is the program's own; each `?` in it stands for the next of `values`.
+    pub fn and(mut self, condition: &str, values: impl IntoIterator<Item = Parameter>) -> Self {
         let mut parts = condition.split('?');
         self.conditions.push_str(" AND ");
         self.conditions.push_str(parts.next().unwrap_or_default());
-        debug_assert_eq!(parts.clone().count(), COUNT, "{condition}");
         for (value, part) in values.into_iter().zip(parts) {
             let number = self.parameters.len();
             self.conditions.push_str(&match value {
@@ -100,17 +101,15 @@ impl Filter {
         self
     }
 
-    /// As [`and`](Self::and), where there is a value.
-    pub fn and_if(self, condition: &'static str, value: Option<Parameter>) -> Self {
-        match value {
-            Some(value) => self.and(condition, [value]),
-            None => self,
-        }
+    /// The conditions, for tests.
+    #[cfg(test)]
+    pub fn conditions(&self) -> &str {
+        &self.conditions
     }
 
     /// Leaves, of the rows that pass the conditions so far and agree in `identity`, the one that lies first in the log; the
     /// conditions that follow are on what is left.
-    pub fn once(mut self, identity: &'static str) -> Self {
+    pub fn once(mut self, identity: &str) -> Self {
         self.conditions.push_str(" QUALIFY row_number() OVER (PARTITION BY ");
         self.conditions.push_str(identity);
         self.conditions.push_str(" ORDER BY log_partition, log_offset) = 1");
@@ -128,10 +127,33 @@ impl TenantQueries {
     ///
     /// # Errors
     /// 503 where ClickHouse is away, refuses, or takes longer than 5 s; 500 where its answer is not understood.
-    pub async fn fetch<T>(&self, select: Select, filter: &Filter, limit: u64) -> Result<Vec<T>, ApiError>
+    pub async fn fetch<T>(
+        &self,
+        select: Select<'_>,
+        filter: &SqlFilter,
+        limit: u64,
+    ) -> Result<Vec<T>, ApiError>
     where
         T: RowOwned + RowRead,
     {
+        answered(select.from, self.query(select, filter, limit).fetch_all()).await
+    }
+
+    /// As [`fetch`](Self::fetch), in ClickHouse's RowBinary.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn fetch_bytes(
+        &self,
+        select: Select<'_>,
+        filter: &SqlFilter,
+        limit: u64,
+    ) -> Result<Bytes, ApiError> {
+        let query = self.query(select, filter, limit);
+        answered(select.from, async move { query.fetch_bytes("RowBinary")?.collect().await }).await
+    }
+
+    fn query(&self, select: Select<'_>, filter: &SqlFilter, limit: u64) -> Query {
         let Select { columns, from, tail } = select;
         let sql = format!(
             "SELECT {columns} FROM {from} WHERE tenant = {{tenant:String}}{} {tail} LIMIT {limit}",
@@ -146,17 +168,22 @@ impl TenantQueries {
                 Parameter::Id(id) => query.param(&name, id.to_string()),
             };
         }
-        let error = match tokio::time::timeout(TIMEOUT, query.fetch_all()).await {
-            Ok(Ok(rows)) => return Ok(rows),
-            Ok(Err(error @ (Error::Network(_) | Error::TimedOut | Error::BadResponse(_)))) => {
-                store::describe(&error)
-            }
-            Ok(Err(error)) => return Err(ApiError::internal(store::describe(&error))),
-            Err(_) => format!("no answer within {TIMEOUT:?}"),
-        };
-        tracing::error!(error, from, "a query of ClickHouse failed");
-        Err(ApiError::unavailable("the rows can't be read at the moment", RETRY_AFTER))
+        query
     }
+}
+
+/// What ClickHouse answers, within the time it has.
+async fn answered<T>(from: &str, answer: impl Future<Output = Result<T, Error>>) -> Result<T, ApiError> {
+    let error = match tokio::time::timeout(TIMEOUT, answer).await {
+        Ok(Ok(rows)) => return Ok(rows),
+        Ok(Err(error @ (Error::Network(_) | Error::TimedOut | Error::BadResponse(_)))) => {
+            store::describe(&error)
+        }
+        Ok(Err(error)) => return Err(ApiError::internal(store::describe(&error))),
+        Err(_) => format!("no answer within {TIMEOUT:?}"),
+    };
+    tracing::error!(error, from, "a query of ClickHouse failed");
+    Err(ApiError::unavailable("the rows can't be read at the moment", RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -165,13 +192,12 @@ mod tests {
 
     #[test]
     fn values_travel_as_parameters() {
-        let filter = Filter::default()
+        let filter = SqlFilter::default()
             .and("rule = ?", [Parameter::Text("'; DROP TABLE t --".into())])
             .and("(started_at, id) < (?, ?)", [Parameter::Time(5), Parameter::Id(Uuid::nil())])
             .and("ended_at IS NULL", [])
-            .and_if("route = ?", None)
             .once("tab_id, seq")
-            .and_if("score >= ?", Some(Parameter::Number(35)));
+            .and("score >= ?", [Parameter::Number(35)]);
         assert_eq!(
             filter.conditions,
             " AND rule = {p0:String} AND (started_at, id) < \

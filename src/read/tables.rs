@@ -8,17 +8,18 @@ use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::Offset;
 use tokio_util::sync::CancellationToken;
 
-use super::live::{INTERACTIONS, Live, TOPICS};
+use super::live::Live;
 use crate::http::Readiness;
 use crate::log::lag::Quiet;
 use crate::log::{Log, topics};
 use crate::sink;
 
 /// How often the group's offsets are looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(250);
 /// How often while somebody waits.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-const REQUEST: Duration = Duration::from_secs(5);
+const INTERVAL_AWAITED: Duration = Duration::from_millis(20);
+/// How long Kafka may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Rest before Kafka is asked again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -27,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub fn watch(log: &Log, live: &Live, readiness: &Readiness, shutdown: &CancellationToken) {
     live.watched_by(std::thread::current());
     while !shutdown.is_cancelled() {
-        if let Err(error) = look_on(log, live, readiness, shutdown) {
+        if let Err(error) = follow(log, live, readiness, shutdown) {
             live.log_answers(false);
             tracing::warn!(%error, "can't see how far the tables have come; it is tried again");
             std::thread::park_timeout(RETRY);
@@ -35,15 +36,14 @@ pub fn watch(log: &Log, live: &Live, readiness: &Readiness, shutdown: &Cancellat
     }
 }
 
-fn look_on(log: &Log, live: &Live, readiness: &Readiness, shutdown: &CancellationToken) -> KafkaResult<()> {
+fn follow(log: &Log, live: &Live, readiness: &Readiness, shutdown: &CancellationToken) -> KafkaResult<()> {
     let consumer: BaseConsumer<Quiet> = log.consumer(sink::GROUP).create_with_context(Quiet)?;
     let mut wanted = TopicPartitionList::new();
-    let is_read = |name: &str| TOPICS.contains(&name) || name == INTERACTIONS;
-    for topic in topics::all().iter().filter(|topic| is_read(&topic.name)) {
+    for topic in topics::all().iter().filter(|topic| topic.table.is_some()) {
         wanted.add_partition_range(&log.name(&topic.name), 0, topic.partitions - 1);
     }
     while !shutdown.is_cancelled() {
-        let committed = consumer.committed_offsets(wanted.clone(), REQUEST)?;
+        let committed = consumer.committed_offsets(wanted.clone(), TIMEOUT)?;
         live.log_answers(true);
         readiness.set(true, "sees how far the tables have come");
         live.change(|positions| {
@@ -54,7 +54,7 @@ fn look_on(log: &Log, live: &Live, readiness: &Readiness, shutdown: &Cancellatio
             }
             positions.forget_reached();
         });
-        std::thread::park_timeout(if live.is_waited_for() { LOOK_AGAIN } else { LOOK });
+        std::thread::park_timeout(if live.is_waited_for() { INTERVAL_AWAITED } else { INTERVAL });
     }
     Ok(())
 }

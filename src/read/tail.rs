@@ -10,41 +10,45 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::incidents::IncidentAnswer;
-use super::listed::Listed;
-use super::live::{INCIDENTS, Live, SESSIONS, SIGNALS, TOPICS};
+use super::event::{Event, Kind};
+use super::live::Live;
 use super::positions::Seen;
 use super::rows::{Arrival, Place};
-use super::sessions::SessionAnswer;
-use super::signals::SignalAnswer;
-use super::stream::{Event, Kind};
 use crate::codec;
-use crate::engine::rows::{Progress, RowMeta};
-use crate::families::incident::Incident;
-use crate::families::interactions::frustration::rows::{Session, Signal};
+use crate::engine::rows::Progress;
 use crate::http::{Readiness, Tenant};
 use crate::log::lag::Quiet;
 use crate::log::{Log, topics};
+use crate::resource::{RecordError, Resource};
 
 /// How many offsets of each partition are read from before the start: the newest rows are asked for most.
 const BEFORE: i64 = 2_000;
 /// How many of `progress`: a partition in which nothing happens says nothing.
 const PROGRESS_BEFORE: i64 = 20_000;
+/// The topic, and the subject of its values.
 const PROGRESS: &str = "progress";
+/// How long it waits for a record before it says how far it has come.
 const POLL: Duration = Duration::from_millis(50);
-const REQUEST: Duration = Duration::from_secs(10);
+/// How long Kafka may take to say where a partition ends.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Rest before the tail begins anew after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// Records after which listeners' positions are brought up to date, if more keep coming.
 const AT_ONCE: usize = 500;
 
 /// Reads until `shutdown`, on a thread of its own. `readiness` is true once it has come to what was there at its start.
-pub fn run(log: &Log, live: &Live, readiness: &Readiness, shutdown: &CancellationToken) {
+pub fn run(
+    resources: &'static [Resource],
+    log: &Log,
+    live: &Live,
+    readiness: &Readiness,
+    shutdown: &CancellationToken,
+) {
     let mut seen = BTreeMap::new();
     while !shutdown.is_cancelled() {
-        let ended = Tail::start(log, live, &mut seen).and_then(|mut tail| tail.run(readiness, shutdown));
+        let ended =
+            Tail::start(resources, log, live, &mut seen).and_then(|mut tail| tail.run(readiness, shutdown));
         if let Err(error) = ended {
             readiness.set(false, format!("can't read the derived topics: {error}"));
             // A shutdown need not wait: this thread holds nothing.
@@ -54,6 +58,7 @@ pub fn run(log: &Log, live: &Live, readiness: &Readiness, shutdown: &Cancellatio
 }
 
 struct Tail<'a> {
+    resources: &'static [Resource],
     live: &'a Live,
     log: &'a Log,
     consumer: BaseConsumer<Quiet>,
@@ -64,7 +69,12 @@ struct Tail<'a> {
 }
 
 impl<'a> Tail<'a> {
-    fn start(log: &'a Log, live: &'a Live, seen: &'a mut BTreeMap<(String, i32), Seen>) -> KafkaResult<Self> {
+    fn start(
+        resources: &'static [Resource],
+        log: &'a Log,
+        live: &'a Live,
+        seen: &'a mut BTreeMap<(String, i32), Seen>,
+    ) -> KafkaResult<Self> {
         let consumer: BaseConsumer<Quiet> =
             log.consumer("tail").set("auto.offset.reset", "earliest").create_with_context(Quiet)?;
         let mut behind = BTreeMap::new();
@@ -72,12 +82,12 @@ impl<'a> Tail<'a> {
         for topic in topics::all() {
             let before = match topic.name.as_str() {
                 PROGRESS => PROGRESS_BEFORE,
-                name if TOPICS.contains(&name) => BEFORE,
+                _ if topic.resource.is_some() => BEFORE,
                 _ => continue,
             };
             let name = log.name(&topic.name);
             for partition in 0..topic.partitions {
-                let (low, end) = consumer.fetch_watermarks(&name, partition, REQUEST)?;
+                let (low, end) = consumer.fetch_watermarks(&name, partition, TIMEOUT)?;
                 let start = low.max(end - before);
                 let seen = seen.entry((name.clone(), partition));
                 let seen = seen.or_insert(Seen { start, next: start, record_end: start });
@@ -86,7 +96,7 @@ impl<'a> Tail<'a> {
             }
         }
         consumer.assign(&list)?;
-        Ok(Self { live, log, consumer, seen, behind })
+        Ok(Self { resources, live, log, consumer, seen, behind })
     }
 
     fn run(&mut self, readiness: &Readiness, shutdown: &CancellationToken) -> KafkaResult<()> {
@@ -125,21 +135,11 @@ impl<'a> Tail<'a> {
         let topic = self.log.plain_name(message.topic());
         let place @ (partition, offset) = (message.partition(), message.offset());
         let value = message.payload();
-        let taken = match topic {
-            PROGRESS => codec::decode::<Progress>(PROGRESS, value)
-                .map(|progress| self.live.change(|positions| positions.add(progress))),
-            INCIDENTS => {
-                codec::decode::<Incident>(INCIDENTS, value).map(|incident| self.incident(incident, place))
-            }
-            SIGNALS => codec::decode::<Signal>(SIGNALS, value).map(|signal| {
-                let name = Name::of(&signal.meta);
-                self.learn(&name, &Arc::new(SignalAnswer::from(signal)), place);
-            }),
-            SESSIONS => codec::decode::<Session>(SESSIONS, value).map(|session| {
-                let name = Name::of(&session.meta);
-                self.learn(&name, &Arc::new(SessionAnswer::from(session)), place);
-            }),
-            _ => Ok(()),
+        let taken = match self.resources.iter().find(|resource| resource.topic() == topic) {
+            Some(resource) => self.row(resource, value, place),
+            None => codec::decode::<Progress>(PROGRESS, value)
+                .map(|progress| self.live.change(|positions| positions.add(progress)))
+                .map_err(RecordError::from),
         };
         if let Err(error) = taken {
             // The sink makes a dead letter of it.
@@ -147,23 +147,25 @@ impl<'a> Tail<'a> {
         }
     }
 
-    fn incident(&self, incident: Incident, place: Place) {
-        let (name, merged_into) = (Name::of(&incident.meta), incident.meta.merged_into);
-        let answer = Arc::new(IncidentAnswer::from(incident));
-        self.learn(&name, &answer, place);
-        let kind = if name.retracted { Kind::Retraction { merged_into } } else { Kind::Incident };
-        self.live.tell(Event::new(name.tenant, place, kind, answer));
-    }
-
-    fn learn<T: Listed>(&self, name: &Name, answer: &Arc<T>, place: Place) {
-        self.live.learn(Arrival {
-            id: name.id,
-            tenant: name.tenant.clone(),
-            version: answer.version(),
-            row: (!name.retracted).then(|| answer.clone()),
-            bytes: answer.bytes(),
-            place: Some(place),
-        });
+    fn row(&self, resource: &Resource, value: Option<&[u8]>, place: Place) -> Result<(), RecordError> {
+        let record = resource.record(value)?;
+        let (tenant, row) = (Tenant::new(&record.tenant), Arc::new(record.row));
+        self.live.learn(
+            resource.topic(),
+            Arrival {
+                id: row.id,
+                tenant: tenant.clone(),
+                version: row.version,
+                row: (!record.retracted).then(|| row.clone()),
+                bytes: row.json.len(),
+                place: Some(place),
+            },
+        );
+        if resource.declaration.stream {
+            let kind = Kind::of(record.retracted, record.merged_into);
+            self.live.tell(resource.topic(), Event::new(tenant, place, kind, row));
+        }
+        Ok(())
     }
 
     /// Says how far it has come, past the marks of transactions, too.
@@ -182,18 +184,5 @@ impl<'a> Tail<'a> {
             }
         });
         Ok(())
-    }
-}
-
-/// What a row is called, and whether it still holds.
-struct Name {
-    id: Uuid,
-    tenant: Tenant,
-    retracted: bool,
-}
-
-impl Name {
-    fn of(meta: &RowMeta) -> Self {
-        Self { id: meta.id, tenant: Tenant::new(&meta.tenant), retracted: meta.retracted }
     }
 }

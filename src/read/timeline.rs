@@ -1,312 +1,403 @@
-//! `GET /v1/sessions/{id}/timeline`: what happened in a session, event by event, with the signals beside it.
+//! `GET /v1/{path}/{id}/timeline`: what happened in a row of a resource, event by event, with the rows of another resource
+//! beside it. Which events those are a family declares as a [`Timeline`].
 
 use std::ops::Range;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use axum::routing::{MethodRouter, get};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clickhouse::Row;
-use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa_axum::router::OpenApiRouter;
 
-use super::answers;
-use super::answers::Answer;
-use super::listed;
-use super::listed::{ListRequest, ListsOf, MOST, PageParameters};
-use super::live::{Freshness, INTERACTIONS, Live, SESSIONS, SIGNALS};
+use super::answers::Body;
+use super::conditions::{Conditions, Value};
+use super::list::{ListRequest, MOST};
+use super::live::Freshness;
+use super::openapi::Described;
 use super::parameters::Parameters;
 use super::positions::{Reader, Source};
-use super::queries::{Filter, Parameter, Select, TenantQueries};
-use super::rfc3339;
-use super::sessions::SessionAnswer;
-use super::signals::{SignalAnswer, SignalFilter};
+use super::queries::{Parameter, Select, SqlFilter, TenantQueries};
+use super::{Shared, answers, by_id, list, openapi, routes};
 use crate::engine::Millis;
 use crate::http::{ApiError, Path};
+use crate::resource::{self, FieldType, Resource, Row, StoredError, take, take_text};
 
-const SELECT: Select = Select {
-    columns: "log_partition AS partition, log_offset AS offset, CAST(event_id AS Nullable(String)) AS event_id, \
-        toUnixTimestamp64Milli(occurred_at) AS occurred_at, tab_id, CAST(seq AS Nullable(Int64)) AS seq, \
-        CAST(page_view_id AS Nullable(String)) AS page_view_id, CAST(url AS Nullable(String)) AS url, \
-        toString(route) AS route, toString(body_kind) AS body_kind, body",
-    from: "interaction_events_current",
-    tail: "ORDER BY occurred_at, tab_id, ifNull(seq, -1), log_offset",
-};
-
-/// What an event is known by (`Identity` in [`crate::engine`]): one that came twice is shown once, as it came first.
-const IDENTITY: &str = "tab_id, ifNull(seq, -1), if(seq IS NULL, ifNull(event_id, ''), ''), \
-    if(seq IS NULL AND ifNull(event_id, '') = '', log_offset, -1)";
-
-/// An event, as the table has it.
-#[derive(Debug, Row, Deserialize)]
-struct Stored {
-    partition: i32,
-    offset: i64,
-    event_id: Option<String>,
-    occurred_at: Millis,
-    tab_id: String,
-    seq: Option<i64>,
-    page_view_id: Option<String>,
-    url: Option<String>,
-    route: String,
-    body_kind: String,
-    body: String,
-}
-
-/// An event of a session, as it is answered.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = TimelineEvent)]
-pub struct EventAnswer {
-    /// Its partition of the topic `interactions`.
-    partition: i32,
-    /// Its offset there.
-    offset: i64,
-    /// What happened: `click`, `navigation` … as `/v1/interactions` calls it.
-    r#type: String,
-    #[serde(serialize_with = "rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    occurred_at: Millis,
-    event_id: Option<String>,
-    /// Empty where there is but one.
-    tab_id: String,
-    /// The producer's count of the events of this session and tab.
-    seq: Option<i64>,
-    page_view_id: Option<String>,
-    url: Option<String>,
-    route: String,
-    /// What is particular to the type, as it lies in the log.
-    #[schema(value_type = Object)]
-    body: Box<RawValue>,
-}
-
-impl TryFrom<Stored> for EventAnswer {
-    type Error = serde_json::Error;
-
-    fn try_from(stored: Stored) -> Result<Self, serde_json::Error> {
-        let body: Box<RawValue> = serde_json::from_str(&stored.body)?;
-        Ok(Self {
-            partition: stored.partition,
-            offset: stored.offset,
-            r#type: type_of(&stored.body_kind, body.get())?,
-            occurred_at: stored.occurred_at,
-            event_id: stored.event_id,
-            tab_id: stored.tab_id,
-            seq: stored.seq,
-            page_view_id: stored.page_view_id,
-            url: stored.url,
-            route: stored.route,
-            body,
-        })
-    }
-}
-
-/// What the API calls an event whose body is this record of the log.
-fn type_of(record: &str, body: &str) -> Result<String, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Kind {
-        kind: String,
-    }
-    let kind = || serde_json::from_str::<Kind>(body).map(|body| body.kind);
-    Ok(match record {
-        "Pointer" | "Field" => kind()?,
-        "Page" => format!("page_{}", kind()?),
-        "Validation" => "validation_error".to_owned(),
-        "Moves" => "move".to_owned(),
-        "Failure" => "error".to_owned(),
-        record => record.to_lowercase(),
-    })
-}
-
-/// A part of a session.
-#[derive(Debug, Serialize, ToSchema)]
+/// What a family declares of its raw events in a row.
 pub struct Timeline {
-    /// In the order in which they happened, those of one instant by tab and count.
-    events: Vec<EventAnswer>,
-    /// Those that begin within this page, in the order in which they do.
-    signals: Vec<SignalAnswer>,
-    /// Where the next page begins; `null` on the last one.
-    next_cursor: Option<String>,
+    /// The path of the resource whose rows have timelines.
+    pub resource: &'static str,
+    /// The family topic of the events.
+    pub family: &'static str,
+    /// The view of its table.
+    pub view: &'static str,
+    /// The column of the events that names the row, and the row's field that holds the name.
+    pub link: (&'static str, &'static str),
+    /// The row's fields that say when it begins and ends.
+    pub span: (&'static str, &'static str),
+    /// What an event is known by: one that came twice is shown once, as it came first.
+    pub identity: &'static str,
+    /// The order of the events; it begins with `occurred_at`.
+    pub order: &'static str,
+    /// The text in that order, and the number: with `occurred_at` and `log_offset` they say where a page ends.
+    pub place: (&'static str, &'static str),
+    /// The columns that are shown besides where an event lies, its type, its time and its body.
+    pub columns: &'static [Column],
+    /// What the API calls an event whose body is this record of the log.
+    pub type_of: fn(record: &str, body: &str) -> Result<String, serde_json::Error>,
+    /// What stands beside the events.
+    pub beside: Beside,
 }
 
-/// Which part of a timeline.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it describes what TimelineRequest takes")]
-struct PartParameters {
-    /// What happened at that time or later.
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
-    /// What happened before that time.
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
+/// A column of events that is shown.
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub holds: Holds,
+    /// What that means.
+    pub doc: &'static str,
+}
+
+/// What a column of events holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// A text.
+    Text,
+    /// A text or nothing.
+    OptionalText,
+    /// A number or nothing.
+    OptionalNumber,
+}
+
+/// The rows of a resource that stand beside events.
+pub struct Beside {
+    /// Its path.
+    pub resource: &'static str,
+    /// Its filter by the name of the row.
+    pub filter: &'static str,
+    /// Its filters by time, from and to.
+    pub within: (&'static str, &'static str),
+    /// Its time, by which they are in order.
+    pub time: &'static str,
+}
+
+impl Holds {
+    fn r#type(self) -> FieldType {
+        match self {
+            Self::Text => FieldType::Text,
+            Self::OptionalText => FieldType::Nullable(Box::new(FieldType::Text)),
+            Self::OptionalNumber => FieldType::Nullable(Box::new(FieldType::Integer)),
+        }
+    }
+}
+
+/// The route; none where a resource is not declared.
+pub fn router(timeline: &'static Timeline) -> OpenApiRouter<Shared> {
+    let found = resource::named(timeline.resource).zip(resource::named(timeline.beside.resource));
+    let Some((of, beside)) = found else { return OpenApiRouter::new() };
+    OpenApiRouter::new().routes(routes::route(timeline.describe(of, beside), timeline.route(of, beside)))
 }
 
 /// What a timeline is asked for.
 #[derive(Debug)]
-struct TimelineRequest {
+struct Request {
     from: Option<Millis>,
     to: Option<Millis>,
     after: Option<Cursor>,
     limit: u64,
 }
 
-impl TimelineRequest {
-    fn parse(mut parameters: Parameters) -> Result<Self, ApiError> {
-        let from = parameters.time("from")?;
-        let to = parameters.time("to")?;
-        let after = parameters.parsed("cursor", "the next_cursor of the page before", Cursor::decode)?;
-        let limit = listed::limit(&mut parameters)?;
-        parameters.finish()?;
-        Ok(Self { from, to, after, limit })
-    }
-
-    /// What of the session is asked for, before the cursor counts.
-    fn span(&self, session: &SessionAnswer) -> Range<Millis> {
-        let start = self.from.map_or(session.started_at, |from| from.max(session.started_at));
-        let end = self.to.map_or(session.ended_at + 1, |to| to.min(session.ended_at + 1));
-        start..end
-    }
-
-    /// The events of the session, one more than asked for: that tells whether there is a next page.
-    async fn events(
-        &self,
-        queries: &TenantQueries,
-        session: &SessionAnswer,
-    ) -> Result<Vec<Stored>, ApiError> {
-        let span = self.span(session);
-        let mut filter = Filter::default()
-            .and("session_id = ?", [Parameter::Text(session.session_id.clone())])
-            // No event of it came before its first: that leaves out most of the table.
-            .and("log_append_time >= ?", [Parameter::Time(session.first_arrival)])
-            .once(IDENTITY)
-            .and("occurred_at >= ?", [Parameter::Time(span.start)])
-            .and("occurred_at < ?", [Parameter::Time(span.end)]);
-        if let Some(Cursor { occurred_at, seq, offset, tab_id }) = &self.after {
-            let last = [
-                Parameter::Time(*occurred_at),
-                Parameter::Text(tab_id.clone()),
-                Parameter::Number(*seq),
-                Parameter::Number(*offset),
-            ];
-            filter = filter.and("(occurred_at, tab_id, ifNull(seq, -1), log_offset) > (?, ?, ?, ?)", last);
-        }
-        queries.fetch(SELECT, &filter, self.limit + 1).await
-    }
-
-    /// The part of the session whose signals stand beside `events`: each signal is beside one page.
-    fn span_of_page(&self, session: &SessionAnswer, events: &[Stored], is_last: bool) -> Range<Millis> {
-        let span = self.span(session);
-        let start = self.after.as_ref().map_or(span.start, |after| after.occurred_at + 1);
-        let last = events.last().filter(|_| !is_last).map(|event| event.occurred_at + 1);
-        start..last.unwrap_or(span.end)
-    }
+/// The row that a timeline is of.
+struct Whole {
+    name: String,
+    span: Range<Millis>,
+    first_arrival: Millis,
 }
 
 /// The last event of a page: the next one begins behind it, whatever came before it meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Cursor {
     occurred_at: Millis,
-    seq: i64,
+    number: i64,
     offset: i64,
-    tab_id: String,
+    text: String,
+}
+
+/// A page of events, as JSON with commas between.
+struct Events {
+    json: Vec<u8>,
+    last: Option<Cursor>,
+    is_last: bool,
+}
+
+impl Timeline {
+    fn route(&'static self, of: &'static Resource, beside: &'static Resource) -> MethodRouter<Shared> {
+        let handler = async move |queries: TenantQueries,
+                                  State(shared): State<Shared>,
+                                  Path(id): Path<String>,
+                                  headers: HeaderMap,
+                                  mut parameters: Parameters|
+                    -> Result<Response, ApiError> {
+            let wanted = answers::wanted(&mut parameters)?;
+            let request = Request::parse(parameters)?;
+            let id = by_id::id_of(of, &id)?;
+            let sources = [
+                Source::Rows(of.topic(), Reader::Tail),
+                Source::Rows(beside.topic(), Reader::Tables),
+                Source::Events(self.family),
+            ];
+            let mut freshness = shared.live.reached(&sources, wanted.as_ref()).await;
+            let row = by_id::find(of, &queries, &shared.live, id, &mut freshness).await?;
+            let whole = self.whole(&row)?;
+            let span = request.span(&whole);
+            let Events { mut json, last, is_last } = self.events(&queries, &whole, &span, &request).await?;
+            // Each row is beside one page.
+            let start = request.after.as_ref().map_or(span.start, |after| after.occurred_at + 1);
+            let end = last.as_ref().filter(|_| !is_last).map(|event| event.occurred_at + 1);
+            let part = start..end.unwrap_or(span.end);
+            let rows = self.rows(&queries, &shared, beside, &whole, part, &mut freshness).await?;
+            let next_cursor = last.filter(|_| !is_last).map(Cursor::encode);
+            json.splice(..0, *b"{\"events\":[");
+            json.extend_from_slice(format!("],\"{}\":[", beside.member()).as_bytes());
+            json.extend_from_slice(&rows);
+            json.extend_from_slice(b"],\"next_cursor\":");
+            serde_json::to_writer(&mut json, &next_cursor).map_err(ApiError::internal)?;
+            json.push(b'}');
+            Ok(Body::of_json(json).respond(&headers, &freshness))
+        };
+        get(handler)
+    }
+
+    fn whole(&self, row: &Row) -> Result<Whole, ApiError> {
+        let json: Json = serde_json::from_str(&row.json).map_err(ApiError::internal)?;
+        let time = |field: &str| {
+            time_of(&json, field).ok_or_else(|| ApiError::internal(format!("{field}: no time")))
+        };
+        let name = json.get(self.link.1).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let span = time(self.span.0)?..time(self.span.1)? + 1;
+        Ok(Whole { name, span, first_arrival: time("first_arrival")? })
+    }
+
+    fn select(&self) -> String {
+        let (text, number) = self.place;
+        let mut select = format!(
+            "CAST(log_partition AS Int64), log_offset, CAST(occurred_at AS {time}), CAST({text} AS String), \
+             CAST({number} AS Int64), CAST(body_kind AS String), body",
+            time = FieldType::Time.clickhouse()
+        );
+        for column in self.columns {
+            select.push_str(&format!(", CAST(`{}` AS {})", column.name, column.holds.r#type().clickhouse()));
+        }
+        select
+    }
+
+    /// The events of the row; one more than asked for is read: that tells whether there is a next page.
+    async fn events(
+        &self,
+        queries: &TenantQueries,
+        whole: &Whole,
+        span: &Range<Millis>,
+        request: &Request,
+    ) -> Result<Events, ApiError> {
+        let (text, number) = self.place;
+        let mut filter = SqlFilter::default()
+            .and(&format!("`{}` = ?", self.link.0), [Parameter::Text(whole.name.clone())])
+            // No event of it came before its first: that leaves out most of the table.
+            .and("log_append_time >= ?", [Parameter::Time(whole.first_arrival)])
+            .once(self.identity)
+            .and("occurred_at >= ?", [Parameter::Time(span.start)])
+            .and("occurred_at < ?", [Parameter::Time(span.end)]);
+        if let Some(after) = &request.after {
+            let last = [
+                Parameter::Time(after.occurred_at),
+                Parameter::Text(after.text.clone()),
+                Parameter::Number(after.number),
+                Parameter::Number(after.offset),
+            ];
+            filter = filter.and(&format!("(occurred_at, {text}, {number}, log_offset) > (?, ?, ?, ?)"), last);
+        }
+        let (columns, order) = (self.select(), format!("ORDER BY {}", self.order));
+        let select = Select { columns: &columns, from: self.view, tail: &order };
+        let bytes = queries.fetch_bytes(select, &filter, request.limit + 1).await?;
+        let (mut rest, mut json, mut last, mut count) = (&bytes[..], Vec::new(), None, 0);
+        while !rest.is_empty() && count < request.limit {
+            if count > 0 {
+                json.push(b',');
+            }
+            last = Some(self.event(&mut rest, &mut json).map_err(ApiError::internal)?);
+            count += 1;
+        }
+        Ok(Events { json, last, is_last: rest.is_empty() })
+    }
+
+    /// Takes an event and appends its JSON.
+    fn event(&self, rest: &mut &[u8], json: &mut Vec<u8>) -> Result<Cursor, StoredError> {
+        let partition = i64::from_le_bytes(take(rest)?);
+        let offset = i64::from_le_bytes(take(rest)?);
+        let mut time = *rest;
+        let occurred_at = i64::from_le_bytes(take(rest)?);
+        let text = take_text(rest)?.to_owned();
+        let number = i64::from_le_bytes(take(rest)?);
+        let (record, body) = (take_text(rest)?, take_text(rest)?);
+        let body: &RawValue = serde_json::from_str(body)?;
+        let r#type = (self.type_of)(record, body.get())?;
+        json.extend_from_slice(
+            format!("{{\"partition\":{partition},\"offset\":{offset},\"type\":").as_bytes(),
+        );
+        serde_json::to_writer(&mut *json, &r#type)?;
+        json.extend_from_slice(b",\"occurred_at\":");
+        FieldType::Time.append(&mut time, json)?;
+        for column in self.columns {
+            json.extend_from_slice(format!(",\"{}\":", column.name).as_bytes());
+            column.holds.r#type().append(rest, json)?;
+        }
+        json.extend_from_slice(b",\"body\":");
+        json.extend_from_slice(body.get().as_bytes());
+        json.push(b'}');
+        Ok(Cursor { occurred_at, number, offset, text })
+    }
+
+    /// The rows beside what happened within `span`, in their order, as JSON with commas between.
+    async fn rows(
+        &self,
+        queries: &TenantQueries,
+        shared: &Shared,
+        beside: &'static Resource,
+        whole: &Whole,
+        span: Range<Millis>,
+        freshness: &mut Freshness,
+    ) -> Result<Vec<u8>, ApiError> {
+        let Beside { filter, within: (from, to), time, .. } = &self.beside;
+        let values = [
+            (filter, Value::Text(whole.name.clone())),
+            (from, Value::Time(span.start)),
+            (to, Value::Time(span.end)),
+        ];
+        let mut conditions = Conditions::default();
+        for (name, value) in values {
+            let filter = beside.filter(name);
+            let filter = filter.ok_or_else(|| ApiError::internal(format!("there is no filter {name}")))?;
+            conditions = conditions.and(filter, value);
+        }
+        let request = ListRequest { conditions, after: None, limit: MOST };
+        let page = list::page(beside, queries, &shared.live, &shared.cache, &request, freshness).await?;
+        let timed = page.rows().map(|row| {
+            let json: Json = serde_json::from_slice(row).map_err(ApiError::internal)?;
+            Ok((time_of(&json, time), row))
+        });
+        let mut rows = timed.collect::<Result<Vec<_>, ApiError>>()?;
+        rows.sort_by_key(|(time, _)| *time);
+        Ok(rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>().join(&b','))
+    }
+
+    fn describe(&self, of: &Resource, beside: &Resource) -> Described {
+        let text = |format, doc: &str| {
+            ObjectBuilder::new().schema_type(Type::String).format(format).description(Some(doc)).build()
+        };
+        let number =
+            |doc: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(doc)).build();
+        let time = Some(SchemaFormat::KnownFormat(KnownFormat::DateTime));
+        let mut event = ObjectBuilder::new()
+            .property("partition", number(&format!("Its partition of the topic `{}`.", self.family)))
+            .property("offset", number("Its offset there."))
+            .property("type", text(None, "What happened, as the route that takes events calls it."))
+            .property("occurred_at", text(time, "When it happened."));
+        for Column { name, holds, doc } in self.columns {
+            let r#type = if *holds == Holds::OptionalNumber { Type::Integer } else { Type::String };
+            let column = ObjectBuilder::new().description(Some(*doc));
+            event = event.property(
+                *name,
+                match holds {
+                    Holds::Text => column.schema_type(r#type),
+                    _ => column
+                        .schema_type(utoipa::openapi::schema::SchemaType::from_iter([r#type, Type::Null])),
+                },
+            );
+        }
+        let body = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some("What is particular to the type, as it lies in the log."));
+        event = event.property("body", body);
+        let names = ["partition", "offset", "type", "occurred_at", "body"].into_iter();
+        let event =
+            names.chain(self.columns.iter().map(|column| column.name)).fold(event, ObjectBuilder::required);
+        let next_cursor = openapi::nullable(
+            Object::with_type(Type::String),
+            "Where the next page begins; `null` on the last one.",
+        );
+        let rows = ArrayBuilder::new()
+            .items(Ref::from_schema_name(beside.name))
+            .description(Some("Those that begin within this page, in the order in which they do."));
+        let events = ArrayBuilder::new()
+            .items(Ref::from_schema_name("TimelineEvent"))
+            .description(Some("In the order in which they happened."));
+        let page = ObjectBuilder::new()
+            .property("events", events)
+            .required("events")
+            .property(beside.member(), rows)
+            .required(beside.member())
+            .property("next_cursor", next_cursor)
+            .required("next_cursor");
+        let parameters = [
+            openapi::time("from", "What happened at that time or later."),
+            openapi::time("to", "What happened before that time."),
+        ];
+        let operation =
+            openapi::of_row("timelineOf", of, "What happened, in the order in which it did, in pages.");
+        let operation = openapi::with(operation, parameters.into_iter().chain(openapi::paging()));
+        let operation = openapi::with(operation, openapi::conditional())
+            .description(Some("An event that came twice is there once."))
+            .response("200", openapi::dated("A page.", page, "Of the page."))
+            .response("304", openapi::known("page"));
+        let schemas = vec![("TimelineEvent".to_owned(), RefOr::T(Schema::from(event.build())))];
+        Described::new(&format!("{}/{{id}}/timeline", of.route), schemas, operation.build())
+    }
+}
+
+/// A time of a row.
+fn time_of(row: &Json, field: &str) -> Option<Millis> {
+    Some(row.get(field)?.as_str()?.parse::<jiff::Timestamp>().ok()?.as_millisecond())
+}
+
+impl Request {
+    fn parse(mut parameters: Parameters) -> Result<Self, ApiError> {
+        let from = parameters.time("from")?;
+        let to = parameters.time("to")?;
+        let after = parameters.parsed("cursor", "the next_cursor of the page before", Cursor::decode)?;
+        let limit = list::limit(&mut parameters)?;
+        parameters.finish()?;
+        Ok(Self { from, to, after, limit })
+    }
+
+    /// What of the row is asked for, before the cursor counts.
+    fn span(&self, whole: &Whole) -> Range<Millis> {
+        let Range { start, end } = whole.span;
+        self.from.map_or(start, |from| from.max(start))..self.to.map_or(end, |to| to.min(end))
+    }
 }
 
 impl Cursor {
-    fn of(event: &Stored) -> Self {
-        Self {
-            occurred_at: event.occurred_at,
-            seq: event.seq.unwrap_or(-1),
-            offset: event.offset,
-            tab_id: event.tab_id.clone(),
-        }
-    }
-
-    fn encode(&self) -> String {
-        let numbers = [self.occurred_at, self.seq, self.offset].map(i64::to_be_bytes);
-        URL_SAFE_NO_PAD.encode([numbers.as_flattened(), self.tab_id.as_bytes()].concat())
+    fn encode(self) -> String {
+        let numbers = [self.occurred_at, self.number, self.offset].map(i64::to_be_bytes);
+        URL_SAFE_NO_PAD.encode([numbers.as_flattened(), self.text.as_bytes()].concat())
     }
 
     fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (occurred_at, rest) = bytes.split_first_chunk()?;
-        let (seq, rest) = rest.split_first_chunk()?;
-        let (offset, tab_id) = rest.split_first_chunk()?;
-        let [occurred_at, seq, offset] = [occurred_at, seq, offset].map(|bytes| i64::from_be_bytes(*bytes));
-        let tab_id = String::from_utf8(tab_id.to_vec()).ok().filter(|tab_id| !tab_id.contains('\0'))?;
-        Some(Self { occurred_at, seq, offset, tab_id })
+        let (number, rest) = rest.split_first_chunk()?;
+        let (offset, text) = rest.split_first_chunk()?;
+        let [occurred_at, number, offset] =
+            [occurred_at, number, offset].map(|bytes| i64::from_be_bytes(*bytes));
+        let text = String::from_utf8(text.to_vec()).ok().filter(|text| !text.contains('\0'))?;
+        Some(Self { occurred_at, number, offset, text })
     }
-}
-
-/// What happened in a session, in the order in which it did, in pages; with the signals beside it. An event that came twice is
-/// there once.
-#[utoipa::path(
-    get,
-    path = "/v1/sessions/{id}/timeline",
-    tag = "read",
-    security(("bearer" = ["read"]), ("api_key" = ["read"])),
-    params(
-        ("id" = Uuid, Path, description = "The session's id."),
-        PartParameters,
-        PageParameters,
-        answers::MinAsOf,
-        answers::IfNoneMatch,
-    ),
-    responses(
-        (status = 200, description = "A page.", body = inline(Answer<'static, Timeline>),
-            headers(("ETag" = String, description = "Of the page."), ("X-As-Of" = String, description = "`as_of`."))),
-        (status = 304, description = "The client has this page."),
-    )
-)]
-pub async fn of_session(
-    queries: TenantQueries,
-    State(live): State<Live>,
-    State(lists): State<ListsOf<SignalAnswer>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    mut parameters: Parameters,
-) -> Result<Response, ApiError> {
-    let wanted = answers::wanted(&mut parameters)?;
-    let request = TimelineRequest::parse(parameters)?;
-    let id = listed::id_of::<SessionAnswer>(&id)?;
-    let sources = [
-        Source::Rows(SESSIONS, Reader::Tail),
-        Source::Rows(SIGNALS, Reader::Tables),
-        Source::Events(INTERACTIONS),
-    ];
-    let mut freshness = live.reached(&sources, wanted.as_ref()).await;
-    let session = listed::find::<SessionAnswer>(&queries, &live, id, &mut freshness).await?;
-    let mut events = request.events(&queries, &session).await?;
-    let is_last = events.len() as u64 <= request.limit;
-    events.truncate(request.limit as usize);
-    let span = request.span_of_page(&session, &events, is_last);
-    let signals = signals(&queries, &live, &lists, &session, span, &mut freshness).await?;
-    let next_cursor = events.last().filter(|_| !is_last).map(|event| Cursor::of(event).encode());
-    let events = events.into_iter().map(EventAnswer::try_from).collect::<Result<_, _>>();
-    let timeline = Timeline { events: events.map_err(ApiError::internal)?, signals, next_cursor };
-    answers::of_list(&headers, &timeline, &freshness)
-}
-
-/// The signals of the session that begin within `span`, in the order in which they do.
-async fn signals(
-    queries: &TenantQueries,
-    live: &Live,
-    lists: &ListsOf<SignalAnswer>,
-    session: &SessionAnswer,
-    span: Range<Millis>,
-    freshness: &mut Freshness,
-) -> Result<Vec<SignalAnswer>, ApiError> {
-    let filter = SignalFilter {
-        session: Some(session.session_id.clone()),
-        from: Some(span.start),
-        to: Some(span.end),
-        ..SignalFilter::default()
-    };
-    let request = ListRequest { filter, after: None, limit: MOST };
-    let mut signals = listed::page(queries, live, lists, request, freshness).await?.rows.clone();
-    signals.sort_by_key(|signal| signal.started_at);
-    Ok(signals)
 }
 
 #[cfg(test)]
@@ -315,12 +406,12 @@ mod tests {
 
     #[test]
     fn cursors_are_read_back_and_others_refused() {
-        for tab_id in ["", "tab-ü"] {
-            let cursor = Cursor { occurred_at: -5, seq: -1, offset: 7, tab_id: tab_id.to_owned() };
-            let text = cursor.encode();
-            assert_eq!(Cursor::decode(&text), Some(cursor));
+        for text in ["", "tab-ü"] {
+            let cursor = Cursor { occurred_at: -5, number: -1, offset: 7, text: text.to_owned() };
+            let encoded = cursor.clone().encode();
+            assert_eq!(Cursor::decode(&encoded), Some(cursor));
         }
-        let cursor = Cursor { occurred_at: 5, seq: 1, offset: 7, tab_id: "a\0".to_owned() };
+        let cursor = Cursor { occurred_at: 5, number: 1, offset: 7, text: "a\0".to_owned() };
         for bad in ["", "x", "!!!!", "AAAA", &cursor.encode()] {
             assert_eq!(Cursor::decode(bad), None, "{bad}");
         }

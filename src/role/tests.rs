@@ -23,7 +23,7 @@ fn router() -> Router {
     let health = Health::default();
     let log = Log::new(&config.kafka);
     let ingest = families::tests::router(&config, &log, health.part("ingest"));
-    let serve = Serve::new(&config, &log, CancellationToken::new());
+    let serve = Serve::new(&config, &log, Vec::new(), CancellationToken::new()).unwrap();
     let router = openapi::router().merge(ingest).merge(serve.router(queries()));
     let router = router.merge(tools::routes(&config, &log));
     let metrics = PrometheusBuilder::new().build_recorder().handle();

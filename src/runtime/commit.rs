@@ -91,7 +91,7 @@ where
 
     /// What shows the group that this worker still owns its partitions (KIP-447).
     ///
-    /// A client whose session has run out is nobody's member any more, and says so: with an empty name and no generation,
+    /// A client whose session has run out is no longer a member of its group, and says so: with an empty name and no generation,
     /// which a broker takes for a client from before KIP-447 and lets pass. That must not be sent. The client's own
     /// thread first forgets the name and then marks the assignment as lost, so the mark is looked at after that thread has
     /// answered once more.

@@ -54,7 +54,7 @@ pub enum WorkerError {
         changelog: String,
         /// Partition.
         partition: i32,
-        /// Why.
+        /// The reason.
         source: RestoreError,
     },
     /// The changelog and the group's offset, which are written together, do not agree.

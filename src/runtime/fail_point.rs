@@ -38,7 +38,7 @@ pub(crate) enum FailPoint {
     Changelog,
     /// The broker has acknowledged all of them.
     Drained,
-    /// Stopped there for longer than its session, and awake again: the client has noticed that it is nobody's member.
+    /// Stopped there for longer than its session, and awake again: the client has noticed that the group no longer counts it as a member.
     Lost,
     /// The offsets are part of the transaction.
     Offsets,
@@ -100,15 +100,15 @@ impl FailPoint {
         client().create::<BaseConsumer>().ok()?.group_metadata()
     }
 
-    /// Nothing.
+    /// Does nothing without the feature `fail-points`.
     #[cfg(not(feature = "fail-points"))]
     pub fn reach(self, _outputs: usize) {}
 
-    /// Nothing.
+    /// Does nothing without the feature `fail-points`.
     #[cfg(not(feature = "fail-points"))]
     pub fn reach_until(self, _outputs: usize, _is_noticed: impl Fn() -> bool) {}
 
-    /// Nothing.
+    /// Returns the group unchanged without the feature `fail-points`.
     #[cfg(not(feature = "fail-points"))]
     pub fn forget(
         self,

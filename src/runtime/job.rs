@@ -21,6 +21,11 @@ pub fn group(job: &str) -> String {
     format!("{GROUP}-{job}")
 }
 
+/// The topic that holds the state of a job's tasks.
+pub fn changelog(job: &str) -> String {
+    format!("changelog-{job}")
+}
+
 /// An operator over an input topic. Its name is the operator's.
 pub struct Job<O: Operator> {
     /// The input topic, and the subject of its values.
@@ -55,7 +60,7 @@ impl<O: Operator> Job<O> {
 
     /// The topic that holds the state of its tasks.
     pub fn changelog(&self) -> String {
-        format!("changelog-{}", self.name())
+        changelog(self.name())
     }
 
     /// The versions of its settings.

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::WorkerError;
 pub(crate) use fail_point::FailPoint;
-pub use job::{Decode, Job, group};
+pub use job::{Decode, Job, changelog, group};
 use marks::Marks;
 pub(crate) use marks::is_mark;
 pub(crate) use output::Engine;
@@ -53,15 +53,16 @@ pub(crate) use transaction::Transaction;
 use crate::config::ProcessConfig;
 use crate::engine::{Operator, Outcome, Step};
 use crate::http::Readiness;
-use crate::log::{Log, statistics};
+use crate::log::{Log, Restarts, statistics};
 use crate::settings::SettingsVersions;
 
 /// How long a poll waits for a record: bounds how late a commit, a mark or a stop is noticed.
 const POLL: Duration = Duration::from_millis(10);
 /// How long a request to a broker may take.
 const COORDINATOR: Duration = Duration::from_secs(10);
-/// Rest before the worker starts again after a failure.
+/// Rest before the worker starts again after a failure, and the longest after many.
 const RESTART: Duration = Duration::from_millis(200);
+const LONGEST_RESTART: Duration = Duration::from_secs(10);
 /// Rest of a worker whose name another one uses too.
 const FENCED: Duration = Duration::from_secs(2);
 /// How long the broker may be slow to take outputs before the partitions are paused.
@@ -83,6 +84,7 @@ pub fn run<O>(
     O: Operator,
     O::Row: OutputRow,
 {
+    let mut restarts = Restarts::new(RESTART, LONGEST_RESTART);
     while !shutdown.is_cancelled() {
         let ended =
             Worker::start(job, log, config, thread).and_then(|worker| worker.run(readiness, shutdown));
@@ -92,10 +94,7 @@ pub fn run<O>(
             tracing::warn!(%error, job = job.name(), thread, "the worker lets go and starts again from what is committed");
             // Two of one name would take the partitions from each other without a rest.
             let is_fenced = matches!(error, WorkerError::Fenced { .. });
-            let until = Instant::now() + if is_fenced { FENCED } else { RESTART };
-            while Instant::now() < until && !shutdown.is_cancelled() {
-                std::thread::sleep(RESTART);
-            }
+            restarts.rest(if is_fenced { FENCED } else { Duration::ZERO }, shutdown);
         }
     }
 }

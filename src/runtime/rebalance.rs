@@ -59,7 +59,7 @@ impl RebalanceQueue {
 }
 
 /// Prepares a client to leave its group, which hands the partitions over at once and must not wait for the loop: what the
-/// group has decided and nobody has acted on is answered, or the client would wait for that answer for ever.
+/// group has decided and no worker has acted on is answered, or the client would wait for that answer for ever.
 pub(crate) fn leave(consumer: &BaseConsumer<RebalanceQueue>) {
     consumer.context().close();
     while let Some(change) = consumer.context().next_change() {

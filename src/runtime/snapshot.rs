@@ -18,7 +18,7 @@ use crate::engine::{Operator, Task};
 const MAXIMUM_AGE: Duration = Duration::from_secs(12 * 3600);
 const CHECKSUM: usize = 16;
 
-/// Whose state a copy is.
+/// The task whose state a copy holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Origin {
     pub cluster: String,
@@ -83,7 +83,7 @@ impl Snapshots {
         let written =
             self.write_to(&draft, origin, changelog_end, task).and_then(|()| fs::rename(&draft, &path));
         if written.is_err() {
-            // Nothing is lost with it; the error says what was wrong.
+            // The changelog has all of the state, so the copy is not needed; the error says what was wrong.
             let _ = fs::remove_file(&draft);
         }
         written

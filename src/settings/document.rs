@@ -18,7 +18,7 @@ pub type Json = serde_json::Map<String, Value>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct Problem {
-    /// Where: names with dots between.
+    /// The path of the field: names with dots between.
     pub path: String,
     /// What is wrong, and what is allowed.
     pub reason: String,
@@ -37,7 +37,7 @@ pub trait Document: Default + Serialize + DeserializeOwned + JsonSchema {
     /// Whether the values are possible.
     fn check(&self) -> Result<(), Problem>;
 
-    /// As the engine takes them.
+    /// The settings in the form that the engine takes.
     fn settings(&self) -> TenantSettings<Self::Operator>;
 
     /// Reads documents laid over each other, the last on top.
@@ -69,9 +69,9 @@ pub fn merged(layers: &[&Json]) -> Json {
 /// A value that two documents do not share; `null` where one has none.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Changed {
-    /// In the one.
+    /// The value in the first document.
     pub from: Value,
-    /// In the other.
+    /// The value in the second document.
     pub to: Value,
 }
 
@@ -109,7 +109,7 @@ pub fn within(path: &str, span: Span, least: Millis, most: Millis) -> Result<(),
 pub struct SettingsKind {
     /// The family's name.
     pub name: &'static str,
-    /// What holds where nothing is set.
+    /// The defaults.
     pub defaults: fn() -> Json,
     /// Whether documents, laid over each other, can be read.
     pub check: fn(&[&Json]) -> Result<(), Problem>,
@@ -118,7 +118,7 @@ pub struct SettingsKind {
 }
 
 impl SettingsKind {
-    /// Those that `D` describes.
+    /// The settings that the document type `D` describes.
     pub const fn of<D: Document>() -> Self {
         Self {
             name: D::FAMILY,

@@ -11,23 +11,23 @@ pub enum FileError {
     /// It can't be read.
     #[error("can't read {file}: {source}")]
     Read {
-        /// Which.
+        /// The file.
         file: String,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// It is neither JSON nor TOML.
     #[error("{file} is neither a JSON object nor TOML: {reason}")]
     Form {
-        /// Which.
+        /// The file.
         file: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It says what is not possible.
+    /// It has a value that is not allowed.
     #[error("{file}: {problem}")]
     Impossible {
-        /// Which.
+        /// The file.
         file: String,
         /// What is wrong.
         problem: Problem,

@@ -30,9 +30,9 @@ pub struct Entry {
     pub at: Millis,
     /// The family.
     pub family: String,
-    /// The tenant.
+    /// The tenant; none where it holds for all tenants.
     pub tenant: Option<String>,
-    /// What is set.
+    /// The document that was set.
     pub document: Json,
 }
 

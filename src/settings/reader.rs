@@ -18,8 +18,8 @@ use crate::log::lag::Quiet;
 
 /// The topic, and the subject of its values.
 const TOPIC: &str = "settings";
-/// How long a broker may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the broker may take to answer.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why settings can't be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -133,9 +133,9 @@ impl Reader {
     }
 
     fn find_end(&self) -> Result<i64, SettingsError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + BROKER_TIMEOUT;
         loop {
-            match self.consumer.fetch_watermarks(&self.topic, 0, PATIENCE) {
+            match self.consumer.fetch_watermarks(&self.topic, 0, BROKER_TIMEOUT) {
                 Ok((_, end)) => return Ok(end),
                 // A topic that was just created, or whose leader moves.
                 Err(KafkaError::MetadataFetch(
@@ -148,7 +148,7 @@ impl Reader {
 
     /// Reads on to what is the end by now.
     pub fn read_to_end(&mut self) -> Result<(), SettingsError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + BROKER_TIMEOUT;
         let end = self.find_end()?;
         while self.end < end {
             if !self.read(Duration::from_millis(50))? && Instant::now() > deadline {
@@ -208,7 +208,7 @@ pub fn create(log: &Log, kinds: &[SettingsKind]) -> Result<(), SettingsError> {
     for family in kinds {
         if reader.history.entry(family.name, None, i64::MAX).is_none() {
             match send(log, &mut reader, family, None, Some(0), &(family.defaults)()) {
-                // Who does so at the same time writes the same.
+                // Another process that does so at the same time writes the same.
                 Ok(_) | Err(SettingsError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -256,7 +256,7 @@ fn send(
         .map_err(kafka("creating the producer of settings"))?;
     let record = BaseRecord::<[u8], [u8]>::to(&reader.topic).partition(0).key(key.as_bytes()).payload(&value);
     producer.send(record).map_err(|(error, _)| kafka("appending settings")(error))?;
-    producer.flush(PATIENCE).map_err(kafka("appending settings"))?;
+    producer.flush(BROKER_TIMEOUT).map_err(kafka("appending settings"))?;
     let delivered =
         producer.context().offset.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     let version = match delivered {

@@ -4,18 +4,26 @@
 //! refuses what doesn't fit; then it writes values. What can still go wrong with a value is its range (a negative `long` for a
 //! `UInt64`), its text (no UUID), and bytes that don't follow their schema.
 
-use std::collections::BTreeMap;
-
 use apache_avro::Schema;
-use apache_avro::schema::{EnumSchema, UuidSchema};
+use apache_avro::schema::UuidSchema;
 use uuid::Uuid;
 
-use super::json::Json;
-use super::program::{Form, Output, Program};
 use super::row_binary::{ValueError, write_bytes, write_counted, write_integer, write_time, write_uuid};
-use super::shape::{Scoped, Shape};
 use super::types::ColumnType;
 use crate::codec::datum::{Datum, Malformed};
+use crate::codec::json_program::{Json, JsonFault};
+use crate::codec::program::{Convert, Output, Program};
+use crate::codec::resolve::{Number, Whole, entries, name, nullable, records, symbols};
+use crate::codec::shape::{Scoped, Shape};
+
+/// As what a field is written.
+#[derive(Debug, Clone)]
+pub enum Form<'a> {
+    /// As the value of a column of that type.
+    Column(&'a ColumnType),
+    /// Which of its records a union holds, as a column of that type.
+    Kind(&'a ColumnType),
+}
 
 /// How values are written to a column.
 #[derive(Debug, PartialEq)]
@@ -68,8 +76,8 @@ pub enum Converter {
     Array(Box<Converter>),
     /// `map`, its keys in order.
     Map(Box<Converter>),
-    /// `record`, as `Tuple`; or something in it.
-    Record(Program),
+    /// `record`, as `Tuple`.
+    Record(Program<Converter>),
     /// Whatever it is, the same is written.
     Constant {
         /// What it is.
@@ -79,80 +87,6 @@ pub enum Converter {
     },
     /// A union of records, as JSON: what it holds.
     Json(Json),
-    /// A part of a JSON text.
-    JsonPart {
-        /// What stands before it.
-        before: Vec<u8>,
-        /// How it is written.
-        json: Json,
-    },
-}
-
-/// An integer, as it was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whole {
-    /// `int`.
-    Int,
-    /// `long`, or a timestamp.
-    Long,
-}
-
-impl Whole {
-    /// What is read of `writer` as `reader`, another integer or a timestamp.
-    pub fn new(writer: &Schema, reader: &Schema) -> Option<Self> {
-        use Schema::{Int, Long, TimestampMicros, TimestampMillis, TimestampNanos};
-        match (writer, reader) {
-            (Int, Int | Long | TimestampMillis | TimestampMicros | TimestampNanos) => Some(Self::Int),
-            (Long, Long | TimestampMillis | TimestampMicros | TimestampNanos)
-            | (TimestampMillis, Long | TimestampMillis)
-            | (TimestampMicros, Long | TimestampMicros)
-            | (TimestampNanos, Long | TimestampNanos) => Some(Self::Long),
-            _ => None,
-        }
-    }
-
-    /// Reads one.
-    pub fn read(self, datum: &mut Datum<'_>) -> Result<i64, Malformed> {
-        match self {
-            Self::Int => datum.int().map(i64::from),
-            Self::Long => datum.long(),
-        }
-    }
-}
-
-/// A number that is read as `float` or `double`: what was written, and whether it is read as `float`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Number {
-    /// `int` or `long`.
-    Whole(Whole, bool),
-    /// `float`.
-    Float,
-    /// `double`.
-    Double,
-}
-
-impl Number {
-    /// What is read of `writer` as `reader`, a `float` or a `double`.
-    pub fn new(writer: &Schema, reader: &Schema) -> Option<Self> {
-        match (writer, reader) {
-            (Schema::Int | Schema::Long, Schema::Float | Schema::Double) => {
-                Some(Self::Whole(Whole::new(writer, writer)?, *reader == Schema::Float))
-            }
-            (Schema::Float, Schema::Float | Schema::Double) => Some(Self::Float),
-            (Schema::Double, Schema::Double) => Some(Self::Double),
-            _ => None,
-        }
-    }
-
-    /// Reads one.
-    pub fn read(self, datum: &mut Datum<'_>) -> Result<f64, Malformed> {
-        match self {
-            Self::Whole(whole, true) => whole.read(datum).map(|value| f64::from(value as f32)),
-            Self::Whole(whole, false) => whole.read(datum).map(|value| value as f64),
-            Self::Float => datum.float().map(f64::from),
-            Self::Double => datum.double(),
-        }
-    }
 }
 
 /// Why a value can't be written.
@@ -166,10 +100,35 @@ pub enum Fault {
     Value(#[from] ValueError),
 }
 
+impl From<JsonFault> for Fault {
+    fn from(fault: JsonFault) -> Self {
+        match fault {
+            JsonFault::Malformed(fault) => Self::Malformed(fault),
+            JsonFault::NoJson(why) => Self::Value(ValueError::NoJson(why)),
+        }
+    }
+}
+
+impl Convert for Converter {
+    type Form<'a> = Form<'a>;
+    type Fault = Fault;
+
+    fn new(writer: Scoped<'_>, reader: Scoped<'_>, form: &Form<'_>) -> Option<Self> {
+        match form {
+            Form::Column(column) => Self::column(writer, reader, column),
+            Form::Kind(column) => Self::kind(writer, reader, column),
+        }
+    }
+
+    fn write(&self, datum: &mut Datum<'_>, row: &mut Vec<u8>) -> Result<(), Fault> {
+        Self::write(self, datum, row)
+    }
+}
+
 impl Converter {
     /// How values of `writer`, read as `reader`, are written to a column of type `column`. `None` if that can't be done for all
     /// values, save for their range.
-    pub fn new(writer: Scoped<'_>, reader: Scoped<'_>, column: &ColumnType) -> Option<Self> {
+    pub fn column(writer: Scoped<'_>, reader: Scoped<'_>, column: &ColumnType) -> Option<Self> {
         use Schema::{
             Boolean, Bytes, Double, Float, String, TimestampMicros, TimestampMillis, TimestampNanos,
         };
@@ -179,14 +138,14 @@ impl Converter {
             return Some(Self::Json(Json::new(writer, reader)?));
         }
         if let Schema::Union(union) = writer.schema {
-            let branch = |branch| Self::new(writer.part(branch)?, reader, column);
+            let branch = |branch| Self::column(writer.part(branch)?, reader, column);
             return Some(Self::Union(union.variants().iter().map(branch).collect::<Option<_>>()?));
         }
         if let ColumnType::Nullable(inner) = column {
             return match (writer.schema, nullable(reader)) {
                 (Schema::Null, Some(_)) => Some(Self::Null),
                 (_, something) => {
-                    let something = Self::new(writer, something.unwrap_or(reader), inner)?;
+                    let something = Self::column(writer, something.unwrap_or(reader), inner)?;
                     Some(Self::NotNull(Box::new(something)))
                 }
             };
@@ -224,13 +183,13 @@ impl Converter {
             }
             (Schema::Array(written), Schema::Array(read), ColumnType::Array(items)) => {
                 let (writer, reader) = (writer.part(&written.items)?, reader.part(&read.items)?);
-                Self::Array(Box::new(Self::new(writer, reader, items)?))
+                Self::Array(Box::new(Self::column(writer, reader, items)?))
             }
             (Schema::Map(written), Schema::Map(read), ColumnType::Map(key, value))
                 if **key == ColumnType::String =>
             {
                 let (writer, reader) = (writer.part(&written.types)?, reader.part(&read.types)?);
-                Self::Map(Box::new(Self::new(writer, reader, value)?))
+                Self::Map(Box::new(Self::column(writer, reader, value)?))
             }
             (Schema::Record(_), Schema::Record(_), ColumnType::Tuple(elements)) => {
                 let output = |(name, column)| Output { path: vec![name], form: Form::Column(column) };
@@ -248,10 +207,10 @@ impl Converter {
         let known = records(reader)?;
         let written = records(writer).filter(|_| *column == ColumnType::String)?;
         let branch = |record: &Scoped<'_>| {
-            let name = name(*record)?;
-            known.iter().any(|known| self::name(*known) == Some(name)).then_some(())?;
+            let written = name(*record)?;
+            known.iter().any(|known| name(*known) == Some(written)).then_some(())?;
             let mut bytes = Vec::new();
-            write_bytes(name.as_bytes(), &mut bytes);
+            write_bytes(written.as_bytes(), &mut bytes);
             Some(Self::Constant { shape: Shape::new(*record)?, bytes })
         };
         Some(Self::Union(written.iter().map(branch).collect::<Option<_>>()?))
@@ -301,61 +260,12 @@ impl Converter {
             }
             Self::Json(json) => write_counted(row, |row| {
                 let start = row.len();
-                json.write(datum, row).map(|()| row.len() - start)
-            })?,
-            Self::JsonPart { before, json } => {
-                row.extend_from_slice(before);
                 json.write(datum, row)?;
-            }
+                Ok::<_, Fault>(row.len() - start)
+            })?,
         }
         Ok(())
     }
-}
-
-/// Reads a map and writes its entries in the order of their keys, so that equal maps are equal bytes; of equal keys the last
-/// counts. How many they are.
-pub fn entries(
-    datum: &mut Datum<'_>,
-    row: &mut Vec<u8>,
-    entry: impl Fn(usize, &str, &mut Datum<'_>, &mut Vec<u8>) -> Result<(), Fault>,
-) -> Result<usize, Fault> {
-    let (start, mut again) = (row.len(), datum.clone());
-    let (mut last, mut count, mut in_order) = (None, 0, true);
-    datum.items(|datum| {
-        let key = datum.text()?;
-        in_order &= last.is_none_or(|last| last < key);
-        last = Some(key);
-        entry(count, key, datum, row)?;
-        count += 1;
-        Ok::<_, Fault>(())
-    })?;
-    if in_order {
-        return Ok(count);
-    }
-    let mut sorted = BTreeMap::new();
-    again.items(|datum| {
-        sorted.insert(datum.text()?, datum.clone());
-        row.truncate(start);
-        entry(0, "", datum, row)
-    })?;
-    row.truncate(start);
-    for (place, (key, value)) in sorted.iter().enumerate() {
-        entry(place, key, &mut value.clone(), row)?;
-    }
-    Ok(sorted.len())
-}
-
-/// What is written for each symbol of `written`, read as `read`: by name, or as that schema's default.
-pub fn symbols(
-    written: &EnumSchema,
-    read: &EnumSchema,
-    write: impl Fn(&str) -> Option<Vec<u8>>,
-) -> Option<Vec<Vec<u8>>> {
-    let known = |symbol: &String| {
-        let symbol = if read.symbols.contains(symbol) { Some(symbol) } else { read.default.as_ref() };
-        write(symbol?)
-    };
-    written.symbols.iter().map(known).collect()
 }
 
 fn symbol_bytes(symbol: &str, column: &ColumnType) -> Option<Vec<u8>> {
@@ -373,29 +283,9 @@ fn symbol_bytes(symbol: &str, column: &ColumnType) -> Option<Vec<u8>> {
     }
 }
 
-/// What a union of `null` and one other type holds when it isn't null.
-fn nullable(scoped: Scoped<'_>) -> Option<Scoped<'_>> {
-    let Schema::Union(union) = scoped.schema else { return None };
-    match union.variants() {
-        [Schema::Null, inner] | [inner, Schema::Null] => scoped.part(inner),
-        _ => None,
-    }
-}
-
-/// The records of which a union is made, and of nothing else.
-fn records(scoped: Scoped<'_>) -> Option<Vec<Scoped<'_>>> {
-    let Schema::Union(union) = scoped.schema else { return None };
-    let record = |branch| scoped.part(branch).filter(|branch| matches!(branch.schema, Schema::Record(_)));
-    union.variants().iter().map(record).collect()
-}
-
-/// A record's name.
-pub fn name(scoped: Scoped<'_>) -> Option<&str> {
-    match scoped.schema {
-        Schema::Record(record) => Some(record.name.name()),
-        _ => None,
-    }
-}
-
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+pub(crate) mod rows_tests;
 #[cfg(test)]
 mod tests;

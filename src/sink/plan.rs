@@ -1,10 +1,8 @@
 //! How the records of a topic become the rows of its table: made at start from the topic's schema and the table's
 //! columns, so that what can't fit is known before the first record.
 //!
-//! **A column's name is the path of a field, its names joined by `_`, and the record `meta` may be left out:** `area`
-//! is the field `area`, `evidence_first` is `first` in `evidence`, and since no record has a field `evidence` of its
-//! own, it is that of `meta`. A field of the record itself wins over one of `meta`, and a whole name over a
-//! path. A column without a field needs a default; a field without a column is not stored.
+//! A column's name is [the path of a field](crate::codec::path). A column without a field needs a default; a field without a
+//! column is not stored, which of a resource's answered fields is an error.
 //!
 //! A field that is a union of records has two columns: `body` holds what the union holds as JSON, and `body_kind` which of
 //! its records that is. And four names are not fields but [what a record is besides its value](RecordPart): where it lies,
@@ -17,17 +15,17 @@ use apache_avro::Schema;
 use apache_avro::schema::{NamesRef, RecordSchema, ResolvedSchema};
 use rdkafka::message::Message;
 
-use super::converter::Fault;
-use super::program::{Form, Output, Program, Unfit};
+use super::converter::{Converter, Fault, Form};
 use super::record_part::{PartConverter, RecordPart};
 use super::row_binary::ValueError;
-use super::shape::Scoped;
 use super::types::{ColumnType, UnknownType};
 use crate::codec;
 use crate::codec::datum::Datum;
+use crate::codec::path::{FieldPath, find};
+use crate::codec::program::{Output, Program, Unfit};
+use crate::codec::shape::Scoped;
 use crate::codec::{CodecError, PinnedSchema};
 
-const TRANSPARENT: &str = "meta";
 /// What the name of a union's field is followed by where the column holds which of the union's records it is.
 const KIND: &str = "kind";
 
@@ -153,7 +151,7 @@ pub struct Plan {
     columns: Vec<String>,
     parts: Vec<PartConverter>,
     /// By the id of the schema that was written with.
-    programs: Vec<(u32, Program)>,
+    programs: Vec<(u32, Program<Converter>)>,
 }
 
 impl Plan {
@@ -202,18 +200,24 @@ impl Plan {
                         .ok_or_else(|| mismatch(&table, column, part.avro_type()))?;
                     parts.push((column, converter));
                 }
-                Found::Field(field) => fields.push((column, field, column_type)),
+                Found::Field { path, is_kind } => fields.push((column, path, is_kind, column_type)),
             }
         }
-        fields.sort_by(|(_, one, _), (_, other, _)| one.path.cmp(&other.path));
-        let outputs: Vec<Output<'_>> = fields.iter().map(|(_, field, column)| field.output(column)).collect();
+        fields.sort_by(|(_, one, ..), (_, other, ..)| one.positions.cmp(&other.positions));
+        let outputs: Vec<Output<'_, Form<'_>>> = fields
+            .iter()
+            .map(|(_, path, is_kind, column)| {
+                let form = if *is_kind { Form::Kind(column) } else { Form::Column(column) };
+                Output { path: path.names.clone(), form }
+            })
+            .collect();
         let mut programs = Vec::new();
         for writer in codec::schemas().values().rev().filter(|writer| writer.subject == subject) {
             let resolved = ResolvedSchema::new(writer.schema).map_err(|_| unreadable(writer.id))?;
             let program = Program::new(Scoped::new(writer.schema, resolved.get_names()), newest, &outputs)
                 .map_err(|unfit| match unfit {
                     Unfit::Output(place) if writer.id == schema.id => {
-                        let (column, field, _) = &fields[place];
+                        let (column, field, ..) = &fields[place];
                         mismatch(&table, column, &describe(field.schema))
                     }
                     Unfit::Output(place) => PlanError::Unresolved {
@@ -310,17 +314,11 @@ fn mismatch(table: &str, column: &TableColumn, field_type: &str) -> PlanError {
 /// What a column is named after.
 enum Found<'a> {
     Part(RecordPart),
-    Field(Field<'a>),
-}
-
-struct Field<'a> {
-    /// The position of a field in each record on the way: by that fields are in the order of the schema.
-    path: Vec<usize>,
-    /// The same by names.
-    names: Vec<&'a str>,
-    schema: &'a Schema,
-    /// Not what a union holds, but which of its records that is.
-    is_kind: bool,
+    Field {
+        path: FieldPath<'a>,
+        /// Not what a union holds, but which of its records that is.
+        is_kind: bool,
+    },
 }
 
 impl<'a> Found<'a> {
@@ -328,50 +326,11 @@ impl<'a> Found<'a> {
         if let Some(part) = RecordPart::named(column) {
             return Some(Self::Part(part));
         }
-        find(record, column, names)
-            .or_else(|| {
-                let union = column.strip_suffix(KIND)?.strip_suffix('_')?;
-                find(record, union, names).map(|field| Field { is_kind: true, ..field })
-            })
-            .map(Self::Field)
-    }
-}
-
-impl<'a> Field<'a> {
-    fn output<'c>(&self, column: &'c ColumnType) -> Output<'c>
-    where
-        'a: 'c,
-    {
-        let form = if self.is_kind { Form::Kind(column) } else { Form::Column(column) };
-        Output { path: self.names.clone(), form }
-    }
-}
-
-/// The field that a column is named after.
-fn find<'a>(record: &'a RecordSchema, column: &str, names: &NamesRef<'a>) -> Option<Field<'a>> {
-    let inside = |position: usize, rest: &str| {
-        let field = &record.fields[position];
-        let Schema::Record(inner) = referenced(&field.schema, names)? else { return None };
-        let mut found = find(inner, rest, names)?;
-        found.path.insert(0, position);
-        found.names.insert(0, &field.name);
-        Some(found)
-    };
-    if let Some(position) = record.lookup.get(column) {
-        let field = &record.fields[*position];
-        let (path, names) = (vec![*position], vec![field.name.as_str()]);
-        return Some(Field { path, names, schema: &field.schema, is_kind: false });
-    }
-    let below = record.fields.iter().enumerate().find_map(|(position, field)| {
-        inside(position, column.strip_prefix(field.name.as_str())?.strip_prefix('_')?)
-    });
-    below.or_else(|| inside(*record.lookup.get(TRANSPARENT)?, column))
-}
-
-fn referenced<'a>(schema: &'a Schema, names: &NamesRef<'a>) -> Option<&'a Schema> {
-    match schema {
-        Schema::Ref { name } => names.get(name).copied(),
-        schema => Some(schema),
+        let field = find(record, column, names).map(|path| Self::Field { path, is_kind: false });
+        field.or_else(|| {
+            let union = column.strip_suffix(KIND)?.strip_suffix('_')?;
+            find(record, union, names).map(|path| Self::Field { path, is_kind: true })
+        })
     }
 }
 

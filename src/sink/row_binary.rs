@@ -84,7 +84,7 @@ pub fn write_counted<E>(
 }
 
 /// LEB128, unsigned.
-fn write_length(mut length: usize, row: &mut Vec<u8>) {
+pub fn write_length(mut length: usize, row: &mut Vec<u8>) {
     while length >= 0x80 {
         row.push(length as u8 | 0x80);
         length >>= 7;

@@ -10,5 +10,6 @@ pub mod generate;
 pub mod rebuild;
 mod routes;
 pub mod settings;
+pub mod topology;
 
-pub use self::routes::routes;
+pub use self::routes::{router, routes};

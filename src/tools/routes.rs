@@ -23,7 +23,7 @@ pub struct Shared {
     evidence: Evidence,
 }
 
-/// The routes.
+/// The routes, with what they share.
 pub fn routes(config: &Config, log: &Log) -> OpenApiRouter {
     let shared = Shared {
         keys: ApiKeys::new(&config.api_keys),
@@ -32,12 +32,16 @@ pub fn routes(config: &Config, log: &Log) -> OpenApiRouter {
         backtests: Backtests::new(log.clone()),
         evidence: Evidence::new(log.clone()),
     };
+    router().with_state(shared)
+}
+
+/// The routes.
+pub fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
-        .routes(routes!(evidence::of_incident))
+        .merge(evidence::router())
         .routes(routes!(backtests::post, backtests::list))
         .routes(routes!(backtests::get, backtests::delete))
         .routes(routes!(settings::get, settings::put))
         .routes(routes!(settings::history))
         .routes(routes!(settings::schema))
-        .with_state(shared)
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tidewatch::engine::rows::{DeadLetter, LateEvent, RowMeta};
 use tidewatch::engine::{
-    Aggregate, Context, Emission, FamilySettings, FixedWindows, Operator, Outcome, Rejection, SessionWindows,
-    TestDriver, Trail, Window, WindowKind, Windowed,
+    Aggregate, Context, Emission, EvidenceState, FamilySettings, FixedWindows, Operator, Outcome, Rejection,
+    SessionWindows, TestDriver, Window, WindowKind, Windowed,
 };
 use tidewatch::engine::{Event, Identity, Millis};
 
@@ -258,7 +258,7 @@ impl Operator for Alarms {
 
 fn emit(context: &mut Context<'_, Alarms>, name: i64, due: Millis, first_arrival: Millis) {
     let watermark = context.watermark();
-    let meta = context.row_meta(&["alarm", &name.to_string()], first_arrival, &Trail::default());
+    let meta = context.row_meta(&["alarm", &name.to_string()], first_arrival, &EvidenceState::default());
     context.emit(Row::Fired { meta, name, due, watermark });
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::to_string;
 use tidewatch::engine::Millis;
 use tidewatch::engine::{
-    Context, FamilySettings, Operator, Payload, Rejection, TenantSettings, TestDriver, Trail,
+    Context, EvidenceState, FamilySettings, Operator, Payload, Rejection, TenantSettings, TestDriver,
 };
 
 use crate::determinism::{Entry, actions, compare};
@@ -49,7 +49,7 @@ impl Operator for Followers {
 }
 
 fn emit(context: &mut Context<'_, Followers>, name: i64, due: Millis) {
-    let meta = context.row_meta(&[&name.to_string()], 0, &Trail::default());
+    let meta = context.row_meta(&[&name.to_string()], 0, &EvidenceState::default());
     let watermark = context.watermark();
     context.emit(Row::Fired { meta, name, due, watermark });
 }

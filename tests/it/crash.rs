@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use tidewatch::demo::boston;
-use tidewatch::demo::boston::Request;
-use tidewatch::demo::sender::Sender;
+use tidewatch::families::civic::demo::boston;
+use tidewatch::families::civic::demo::boston::Request;
+use tidewatch::families::civic::demo::sender::Sender;
 
 use crate::expected;
 use crate::proxy::Proxy;

@@ -1,7 +1,7 @@
 //! `tidewatch demo`, as a user runs it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tidewatch::families::interactions::generate::Rule;
@@ -51,6 +51,37 @@ fn the_demo_shows_the_figures_of_both_families() {
     }
     let incidents = text.lines().find_map(|line| line.split_once("GET /v1/incidents?family=interactions): "));
     assert!(incidents.unwrap().1.ends_with(" medium"), "{text}");
+}
+
+/// A family that is played alone is shown alone.
+#[test]
+fn the_demo_shows_a_family_alone() {
+    let play = |family: &str| {
+        let arguments = ["demo", "--exit", "--port", "0", "--family", family, "--sessions", "30"];
+        Command::new(BINARY).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let text = |played: Child| {
+        let output = played.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}");
+        text
+    };
+    let both = ["civic", "interactions"].map(play);
+    let [civic, interactions] = both.map(text);
+    let of_civic = ["7511 closed, 6293 on time, 1218 overdue; 1864 breaches, 646 open: the same.", "Boston"];
+    let of_interactions =
+        ["Generated browser sessions (tidewatch generate interactions --seed 1): 30 sessions", "rage_click"];
+    let of_all = ["Live (GET /v1/incidents/stream): ", " compared, 0 different."];
+    for (text, own, others) in
+        [(&civic, of_civic, of_interactions), (&interactions, of_interactions, of_civic)]
+    {
+        for part in own.iter().chain(&of_all) {
+            assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+        }
+        for part in others {
+            assert!(!text.contains(part), "{part:?} is in:\n{text}");
+        }
+    }
 }
 
 /// What the demo says can be pasted while it is up: an incident, its session, its clicks as the log has them, and what another

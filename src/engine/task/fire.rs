@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::Task;
 use crate::engine::Millis;
+use crate::engine::key_cell::tenant_of;
 use crate::engine::operator::{Operator, Rejection};
 use crate::engine::record::shortened;
 use crate::engine::rows::DeadLetter;
-use crate::engine::state::tenant_of;
 
 impl<O: Operator> Task<O> {
     /// Whether, in silence, a timer is due once the clock reads `now`: a mark appended then makes it fire (I4).

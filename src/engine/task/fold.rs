@@ -7,9 +7,10 @@ use super::Task;
 use crate::engine::accounting::Outcome;
 use crate::engine::changelog;
 use crate::engine::duplicates::{Sequence, fingerprint};
+use crate::engine::journal::Change;
+use crate::engine::key_cell::{Head, tenant_of};
 use crate::engine::operator::{Context, ENTRY_LIMIT, KEY_LIMIT, Operator, Rejection};
 use crate::engine::record::Record;
-use crate::engine::state::{Change, Head, tenant_of};
 use crate::engine::time::{FUTURE_LIMIT, KeyTime};
 use crate::engine::{Event, Identity};
 

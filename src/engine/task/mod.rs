@@ -8,18 +8,14 @@ mod sweep;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use self::fold::refuse;
 pub use self::persist::Restore;
 use self::sweep::Sweep;
-pub(super) use self::sweep::SweepCursor;
 use super::accounting::{Counts, Outcome, hour};
-use super::changelog::Cursor;
-use super::operator::{Operator, Position, Rejection};
+use super::cursor::{Cursor, Phase, Progress, Totals};
+use super::operator::{Operator, OperatorState, Position, Rejection};
 use super::record::{Payload, Record};
 use super::settings::FamilySettings;
-use super::state::State;
 use super::time::Allowance;
 use crate::engine::rows::Accounting;
 use crate::engine::{Event, Millis, id};
@@ -33,37 +29,6 @@ pub enum Step {
     Full,
 }
 
-/// Where the task stands with the record at its offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Phase {
-    /// It has not begun: the offset is that of the next record.
-    Idle,
-    /// The clock has moved; timers fire that come before the record.
-    Before,
-    /// A mark has brought other settings into force; key by key, what they change is emitted.
-    Sweeping,
-    /// The record is folded; timers fire that it made due.
-    After(Outcome),
-}
-
-/// How far a task has come, and what it met on the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Progress {
-    phase: Phase,
-    totals: Totals,
-}
-
-/// What a task has met since its partition began.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Outcomes of data records.
-    pub records: Counts,
-    /// Marks.
-    pub marks: u64,
-    /// Timers that failed and went to the dead letters.
-    pub poisoned_timers: u64,
-}
-
 /// The fold of one partition. Its state is a pure function of the records it was fed, in order (I2).
 ///
 /// Between two commits, what changes can be [written down](Self::changes) for the changelog and then
@@ -74,7 +39,7 @@ pub struct Task<O: Operator> {
     sweep: Option<Sweep<O::Settings>>,
     position: Position,
     progress: Progress,
-    state: State<O>,
+    state: OperatorState<O>,
     committed: Cursor,
     /// The settings at the last commit.
     committed_settings: Arc<FamilySettings<O::Settings>>,
@@ -123,7 +88,7 @@ impl<O: Operator> Task<O> {
             sweep: None,
             position,
             progress: cursor.progress,
-            state: State::default(),
+            state: OperatorState::<O>::default(),
             committed: cursor,
             accounted: BTreeMap::new(),
             expired: Vec::new(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Task;
 use super::sweep::Sweep;
 use crate::engine::changelog;
-use crate::engine::changelog::{Cursor, Reader, RestoreError, Visit, Writer};
+use crate::engine::changelog::{Reader, RestoreError, Visit, Writer};
+use crate::engine::cursor::Cursor;
 use crate::engine::operator::Operator;
 use crate::engine::settings::FamilySettings;
 
@@ -16,7 +17,7 @@ impl<O: Operator> Task<O> {
         self.find_expired();
         let mut writer = Writer::new(visit);
         for change in self.state.changes_since(0) {
-            writer.change(&self.state, change)?;
+            writer.change::<O>(&self.state, change)?;
         }
         for (name, chunk) in self.state.ids.chunks_from(self.committed.offset) {
             writer.ids(name, Some(chunk))?;
@@ -25,7 +26,7 @@ impl<O: Operator> Task<O> {
             writer.ids(name, None)?;
         }
         for key in &self.expired {
-            writer.forget(&self.state, *key)?;
+            writer.forget::<O>(&self.state, *key)?;
         }
         writer.position::<O>(&self.cursor())
     }
@@ -33,8 +34,8 @@ impl<O: Operator> Task<O> {
     /// Every cell of the state, in order: what a restore needs.
     pub fn snapshot<E>(&self, visit: &mut Visit<'_, E>) -> Result<(), E> {
         let mut writer = Writer::new(visit);
-        writer.all(&self.state)?;
-        // Nothing is taken back in a snapshot.
+        writer.all::<O>(&self.state)?;
+        // A snapshot holds live cells only, so it removes no cell of emissions.
         writer.position::<O>(&Cursor { emission_chunks: 0, ..self.cursor() })
     }
 
@@ -133,7 +134,7 @@ pub struct Restore<O: Operator> {
 impl<O: Operator> Restore<O> {
     /// The next record of the changelog, or cell of a snapshot.
     pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), RestoreError> {
-        self.reader.apply(&mut self.task.state, key, value)
+        self.reader.apply::<O>(&mut self.task.state, key, value)
     }
 
     /// The task, as it was when the last record was written; as new if there was none. `settings` are those of a version.
@@ -157,7 +158,7 @@ impl<O: Operator> Restore<O> {
             task.schedule(key);
             task.schedule_expiry(key);
         }
-        // What was made to hold the records' cells has been touched by nobody.
+        // The cells that were restored count as committed, not as changed.
         task.state.commit();
         Ok(task)
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use serde::{Deserialize, Serialize};
 
-use super::{Phase, Task};
+use super::Task;
+use crate::engine::cursor::{Phase, SweepCursor};
 use crate::engine::operator::Operator;
 use crate::engine::settings::FamilySettings;
 
@@ -13,15 +13,6 @@ use crate::engine::settings::FamilySettings;
 pub(super) struct Sweep<S> {
     former: Arc<FamilySettings<S>>,
     through: Option<CompactString>,
-}
-
-/// A [`Sweep`] as the changelog has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::engine) struct SweepCursor {
-    /// Version of the former settings.
-    pub former: i64,
-    /// The last key that has followed.
-    pub through: Option<String>,
 }
 
 impl<S> Sweep<S> {

@@ -41,7 +41,7 @@ pub struct ReportSubmitted {
     pub description: String,
     /// When it was promised to be resolved, if the report says so.
     pub due_at: Option<Millis>,
-    /// Who is responsible, if the report says so.
+    /// The responsible department, if the report names one.
     pub department: Option<String>,
     /// The address, as given.
     pub address: Option<String>,
@@ -130,7 +130,7 @@ pub fn key(tenant: &str, area: &str) -> String {
     [tenant, "/", area].concat()
 }
 
-/// The name under which a task finds an issue's key. It holds the tenant, so that nobody reaches another's issue.
+/// The name under which a task finds an issue's key. It holds the tenant, so that it never leads to another tenant's issue.
 pub fn alias(tenant: &str, issue: Uuid) -> String {
     key(tenant, issue.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }

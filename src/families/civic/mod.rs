@@ -1,18 +1,22 @@
 //! The family civic: citizens' reports, and what becomes of the issues that they open.
 
+#[cfg(feature = "local")]
+pub mod demo;
 pub mod event;
 mod ingest;
+mod queries;
 pub mod settings;
 pub mod sla;
 
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use self::settings::CivicSettings;
 use self::sla::Sla;
+#[cfg(feature = "local")]
+use super::demonstration::DemonstrationKind;
 use super::{Family, JobVisitor};
 use crate::ingest::handler::Handler;
-use crate::read::{self, Shared};
+use crate::read::Shared;
 use crate::runtime::Job;
 
 /// The family.
@@ -36,6 +40,11 @@ impl Family for Civic {
     }
 
     fn queries() -> OpenApiRouter<Shared> {
-        OpenApiRouter::new().routes(routes!(read::sla::compliance))
+        queries::routes()
+    }
+
+    #[cfg(feature = "local")]
+    fn demonstration() -> Option<DemonstrationKind> {
+        Some(DemonstrationKind::of::<demo::Month>())
     }
 }

@@ -32,11 +32,11 @@ pub struct Interaction {
     pub occurred_at: Millis,
     /// When it happened by the device's own clock, where that was wrong and has been corrected.
     pub device_time: Option<Millis>,
-    /// Where: origin, route, and of the query what may be kept.
+    /// The URL of the page: origin, route, and of the query what may be kept.
     pub url: Option<CompactString>,
     /// The route: the path, with a placeholder for each id in it. After a navigation the new one; empty where there is none.
     pub route: CompactString,
-    /// Who: a hash.
+    /// A hash of the user's id; none where the producer named no user.
     pub user: Option<CompactString>,
     /// `desktop`, `mobile`, `tablet` …
     pub device: Option<CompactString>,
@@ -59,7 +59,7 @@ pub enum Body {
     Field(Field),
     /// A form was sent.
     Submit(Submit),
-    /// A field or form was found wanting.
+    /// A field or form failed its validation.
     Validation(Validation),
     /// The page, or something in it, was scrolled.
     Scroll(Scroll),
@@ -75,7 +75,7 @@ pub enum Body {
     Request(Request),
     /// Something failed.
     Error(Failure),
-    /// What the producer defines.
+    /// An event that the producer defines.
     Custom(Custom),
 }
 
@@ -97,7 +97,7 @@ pub struct Target {
 /// A click.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pointer {
-    /// Which.
+    /// The kind of click.
     pub kind: PointerKind,
     /// CSS pixels from the left of the viewport.
     pub x: i32,
@@ -105,9 +105,9 @@ pub struct Pointer {
     pub y: i32,
     /// Width of the viewport in CSS pixels.
     pub viewport_width: Option<i32>,
-    /// Its height.
+    /// Height of the viewport in CSS pixels.
     pub viewport_height: Option<i32>,
-    /// What was clicked.
+    /// The element that was clicked.
     pub target: Target,
     /// Text was selected by it.
     pub selected_text: bool,
@@ -128,7 +128,7 @@ pub enum PointerKind {
 /// Something with a field, or a key; never what was typed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
-    /// What.
+    /// What happened with the field.
     pub kind: FieldKind,
     /// The field.
     pub target: Target,
@@ -146,9 +146,9 @@ pub enum FieldKind {
     Input,
     /// Its value has changed.
     Change,
-    /// It was entered.
+    /// It received the focus.
     Focus,
-    /// It was left.
+    /// It lost the focus.
     Blur,
 }
 
@@ -161,14 +161,14 @@ pub struct Submit {
     pub failed: Option<bool>,
 }
 
-/// A field or form was found wanting.
+/// A field or form failed its validation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validation {
     /// The form.
     pub form: CompactString,
     /// The field.
     pub target: Option<Target>,
-    /// Why, as a code.
+    /// The reason as one word: `required`.
     pub code: Option<CompactString>,
 }
 
@@ -181,7 +181,7 @@ pub struct Scroll {
     pub y: i32,
 }
 
-/// The pointer moved: samples of its way, in their order.
+/// The pointer moved: samples of its path, in the order of time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moves {
     /// The samples.
@@ -202,7 +202,7 @@ pub struct Point {
 /// The route or the page changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Navigation {
-    /// How.
+    /// How the route or the page changed.
     pub kind: NavigationKind,
 }
 
@@ -227,7 +227,7 @@ pub enum NavigationKind {
 /// The page was shown, hidden or left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// Which.
+    /// Whether it was shown, hidden or left.
     pub kind: PageKind,
 }
 
@@ -272,13 +272,13 @@ pub struct Request {
 /// Something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What.
+    /// What failed.
     pub kind: FailureKind,
-    /// What was said, sanitised.
+    /// The error message, sanitised.
     pub message: CompactString,
     /// The error's name, e.g. `TypeError`.
     pub name: Option<CompactString>,
-    /// Where: a script, sanitised.
+    /// The URL of the script, sanitised.
     pub source: Option<CompactString>,
 }
 
@@ -292,7 +292,7 @@ pub enum FailureKind {
     Resource,
 }
 
-/// What the producer defines.
+/// An event that the producer defines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Custom {
     /// Its name.

@@ -1,20 +1,24 @@
 //! The family interactions: what people do in a browser, and the frustration that shows in it.
 
+#[cfg(feature = "local")]
+mod demo;
 pub mod event;
 pub mod frustration;
 pub mod generate;
 pub mod ingest;
+mod queries;
 pub mod settings;
 
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use self::frustration::Frustration;
 use self::settings::InteractionsSettings;
+#[cfg(feature = "local")]
+use super::demonstration::DemonstrationKind;
 use super::generator::GenerateCommand;
 use super::{Family, JobVisitor};
 use crate::ingest::handler::Handler;
-use crate::read::{self, Shared};
+use crate::read::Shared;
 use crate::runtime::Job;
 
 /// The family.
@@ -38,10 +42,15 @@ impl Family for Interactions {
     }
 
     fn queries() -> OpenApiRouter<Shared> {
-        OpenApiRouter::new().routes(routes!(read::timeline::of_session))
+        queries::routes()
     }
 
     fn generators() -> Vec<Box<dyn GenerateCommand>> {
         generate::commands()
+    }
+
+    #[cfg(feature = "local")]
+    fn demonstration() -> Option<DemonstrationKind> {
+        Some(DemonstrationKind::of::<demo::Visitors>())
     }
 }

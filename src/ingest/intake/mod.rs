@@ -27,7 +27,7 @@ use crate::codec::PinnedSchema;
 use crate::config::ProcessConfig;
 use crate::engine::id;
 use crate::http::{ApiKeys, Readiness};
-use crate::log::{Log, first_append, statistics, topics};
+use crate::log::{Log, Restarts, first_append, statistics, topics};
 use crate::runtime;
 use crate::runtime::{Change, Engine, FailPoint, RebalanceQueue, Transaction, WorkerError};
 
@@ -50,8 +50,9 @@ const OUTPUTS: usize = 10_000;
 const BYTES: usize = 8 << 20;
 /// How long a request to a broker may take.
 const BROKER: Duration = Duration::from_secs(10);
-/// Rest before it starts again after a failure.
+/// Rest before it starts again after a failure, and the longest after many.
 const RESTART: Duration = Duration::from_millis(500);
+const LONGEST_RESTART: Duration = Duration::from_secs(10);
 /// After so many failures without a commit between them the part is not ready.
 const FAILURES: u32 = 3;
 
@@ -78,7 +79,7 @@ impl<S: Source> Intake<S> {
 
     /// Copies the partitions that the group assigns to it, until `shutdown`.
     pub fn run(&self, readiness: &Readiness, shutdown: &CancellationToken) {
-        let mut failures = 0;
+        let (mut failures, mut restarts) = (0, Restarts::new(RESTART, LONGEST_RESTART));
         readiness.set(true, "joining its group");
         while !shutdown.is_cancelled() {
             let ended = Copier::start(self).and_then(|copier| copier.run(&mut failures, readiness, shutdown));
@@ -89,7 +90,7 @@ impl<S: Source> Intake<S> {
                 }
                 metrics::counter!("tidewatch_intake_restarts_total").increment(1);
                 tracing::warn!(%error, topic = topic(S::NAME), "the copying starts again from what is committed");
-                std::thread::sleep(RESTART);
+                restarts.rest(Duration::ZERO, shutdown);
             }
         }
     }

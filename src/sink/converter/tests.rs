@@ -10,7 +10,7 @@ fn converter(schema: &str, column: &str) -> Option<Converter> {
     let schema = Schema::parse_str(schema).unwrap();
     let names = ResolvedSchema::new(&schema).unwrap();
     let scoped = Scoped::new(&schema, names.get_names());
-    Converter::new(scoped, scoped, &column.parse().unwrap())
+    Converter::column(scoped, scoped, &column.parse().unwrap())
 }
 
 fn bytes(schema: &str, column: &str, value: &Value) -> Result<Vec<u8>, Fault> {

@@ -12,7 +12,7 @@ pub(super) enum Input<'a> {
     Record(&'a str, i32, i64),
 }
 
-/// Whose a row is, where that is known.
+/// The tenant of a row, where it is known.
 pub(super) fn tenant<R: OperatorRow>(row: &R) -> Option<&str> {
     match row.kind() {
         RowKind::Versioned(meta) => Some(&meta.tenant),

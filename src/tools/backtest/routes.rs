@@ -181,6 +181,7 @@ fn answer_to(log: &Log, question: &Question, progress: &Progress) -> Result<Box<
 #[utoipa::path(
     post,
     path = "/v1/backtests",
+    operation_id = "startBacktest",
     tag = "backtests",
     security(("bearer" = ["admin"]), ("api_key" = ["admin"])),
     request_body = Request,
@@ -224,6 +225,7 @@ pub async fn post(
 #[utoipa::path(
     get,
     path = "/v1/backtests/{id}",
+    operation_id = "getBacktest",
     tag = "backtests",
     security(("bearer" = ["read"]), ("api_key" = ["read"])),
     params(("id" = Uuid, Path, description = "Its id.")),
@@ -242,6 +244,7 @@ pub async fn get(
 #[utoipa::path(
     get,
     path = "/v1/backtests",
+    operation_id = "listBacktests",
     tag = "backtests",
     security(("bearer" = ["read"]), ("api_key" = ["read"])),
     responses((status = 200, description = "The backtests.", body = List<'static>))
@@ -261,6 +264,7 @@ pub async fn list(
 #[utoipa::path(
     delete,
     path = "/v1/backtests/{id}",
+    operation_id = "deleteBacktest",
     tag = "backtests",
     security(("bearer" = ["admin"]), ("api_key" = ["admin"])),
     params(("id" = Uuid, Path, description = "Its id.")),

@@ -1,4 +1,4 @@
-//! Why letters can't be listed, shown or sent again.
+//! Why unfolded records can't be listed, shown or sent again.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::codec::CodecError;
 
 /// Why it could not be done.
 #[derive(Debug, thiserror::Error)]
-pub enum LettersError {
+pub enum DeadLettersError {
     /// A client call failed.
     #[error("{action} failed: {source}; is Kafka reachable at kafka.brokers?")]
     Kafka {
@@ -56,13 +56,13 @@ pub enum LettersError {
     },
     /// A position where nothing failed.
     #[error("nothing in {topic} is of the record at {position}; \"list\" prints what there is")]
-    NoLetter {
+    NotFound {
         /// The topic.
         topic: &'static str,
         /// The position.
         position: String,
     },
-    /// The letter that was named can't be redriven.
+    /// The record that was named can't be redriven.
     #[error("{position} can't be redriven: {obstacle}")]
     Obstacle {
         /// The position.

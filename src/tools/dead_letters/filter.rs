@@ -1,16 +1,16 @@
-//! Which letters are meant.
+//! Which unfolded records are meant.
 
 use clap::Args;
 
-use super::LettersError;
-use super::letter::Letter;
+use super::DeadLettersError;
+use super::unfolded::Unfolded;
 use crate::codec::json;
 use crate::engine::Millis;
 use crate::families;
 use crate::ingest::fields;
 use crate::settings::SettingsKind;
 
-/// Which letters are meant: those to which all of this applies.
+/// Which unfolded records are meant: those to which all of this applies.
 #[derive(Debug, Default, Args)]
 pub(super) struct Filter {
     /// Of this family
@@ -36,24 +36,24 @@ fn time(text: &str) -> Result<Millis, String> {
 
 impl Filter {
     /// An error if nothing can match.
-    pub fn check(&self) -> Result<(), LettersError> {
+    pub fn check(&self) -> Result<(), DeadLettersError> {
         match (self.since, self.until) {
             (Some(since), Some(until)) if since >= until => {
-                Err(LettersError::Span { since: shown(since), until: shown(until) })
+                Err(DeadLettersError::Span { since: shown(since), until: shown(until) })
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether a letter is meant.
-    pub fn matches(&self, letter: &Letter) -> bool {
+    /// Whether an unfolded record is meant.
+    pub fn matches(&self, unfolded: &Unfolded) -> bool {
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-        self.family.is_none_or(|family| family.name == letter.position.topic)
-            && is(&self.reason, &letter.reason)
-            && is(&self.tenant, &letter.tenant)
-            && self.since.is_none_or(|since| since <= letter.append_time)
-            && self.until.is_none_or(|until| letter.append_time < until)
+        self.family.is_none_or(|family| family.name == unfolded.position.topic)
+            && is(&self.reason, &unfolded.reason)
+            && is(&self.tenant, &unfolded.tenant)
+            && self.since.is_none_or(|since| since <= unfolded.append_time)
+            && self.until.is_none_or(|until| unfolded.append_time < until)
     }
 }
 
@@ -65,16 +65,16 @@ pub(super) fn shown(time: Millis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::dead_letters::letter::tests::letter;
+    use crate::tools::dead_letters::unfolded::tests::unfolded;
 
     fn matching(filter: &Filter) -> Vec<i64> {
-        let letters = [letter(1, "late", "a"), letter(2, "late", "b"), letter(3, "poison", "a")];
-        let letters = letters.iter().filter(|letter| filter.matches(letter));
-        letters.map(|letter| letter.position.offset).collect()
+        let unfolded = [unfolded(1, "late", "a"), unfolded(2, "late", "b"), unfolded(3, "poison", "a")];
+        let unfolded = unfolded.iter().filter(|unfolded| filter.matches(unfolded));
+        unfolded.map(|unfolded| unfolded.position.offset).collect()
     }
 
     #[test]
-    fn a_letter_must_pass_every_filter() {
+    fn a_record_must_pass_every_filter() {
         let none = || Filter::default();
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(matching(&none()), [1, 2, 3]);
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(matching(&Filter { tenant: text("a"), ..none() }), [1, 3]);
         assert_eq!(matching(&Filter { reason: text("late"), tenant: text("a"), ..none() }), [1]);
         assert_eq!(matching(&Filter { family: families::settings("civic"), ..none() }), [1, 2, 3]);
-        let other = Letter { position: "logs/0/1".parse().unwrap(), ..letter(1, "late", "a") };
+        let other = Unfolded { position: "logs/0/1".parse().unwrap(), ..unfolded(1, "late", "a") };
         assert!(!Filter { family: families::settings("civic"), ..none() }.matches(&other));
     }
 
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(matching(&span(Some(2), Some(3))), [2]);
         span(Some(2), Some(3)).check().unwrap();
         for since in [3, 4] {
-            assert!(matches!(span(Some(since), Some(3)).check(), Err(LettersError::Span { .. })));
+            assert!(matches!(span(Some(since), Some(3)).check(), Err(DeadLettersError::Span { .. })));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `tidewatch dead-letters` and `tidewatch late-events`: what was not folded, listed, shown and sent again.
 //!
-//! Both topics are read from the log; there need be no worker and no ClickHouse. A *letter* is a record of either, and its
+//! Both topics are read from the log; there need be no worker and no ClickHouse. An *unfolded record* is an entry of either, and its
 //! *position* is where the record lies that was not folded.
 //!
 //! # Redriving
@@ -10,15 +10,15 @@
 //! more (I7). What was refused left no trace among the ids that have been seen, so its event id is free:
 //! the first that is folded counts, and whatever of it is redriven after that is a duplicate. (A producer's count is not:
 //! its number is seen whatever becomes of the record, and redriven the record is a duplicate.) What still can't be folded
-//! is a letter again, at its new position.
+//! is an entry again, at its new position.
 
 mod error;
 mod filter;
-mod letter;
 mod read;
 mod redrive;
 mod sender;
 mod table;
+mod unfolded;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -27,15 +27,15 @@ use std::path::{Path, PathBuf};
 use apache_avro::types::Value;
 use clap::{Args, Subcommand};
 
-pub use self::error::LettersError;
+pub use self::error::DeadLettersError;
 use self::filter::Filter;
-pub use self::letter::Kind;
-use self::letter::Position;
 use self::read::Entry;
 pub use self::redrive::Obstacle;
 use self::redrive::Plan;
 use self::sender::Sent;
 use self::table::Summary;
+pub use self::unfolded::Kind;
+use self::unfolded::Position;
 use crate::codec;
 use crate::codec::json;
 use crate::log::Log;
@@ -53,10 +53,10 @@ Examples
 const REDRIVE: &str = "\
 A record keeps its key and value, so it keeps its event id: once it has been folded, redriving it again makes a duplicate,
 which changes nothing. A record without an event id counts as often as it is redriven; redrive it once. What still can't
-be folded, or is late still, becomes a letter again. Records of one partition are sent in the order in which they lie there,
-and a record that several letters hold is sent once. They are held in memory: of very many, redrive a span at a time.
+be folded, or is late still, becomes an entry again. Records of one partition are sent in the order in which they lie there,
+and a record that several entries hold is sent once. They are held in memory: of very many, redrive a span at a time.
 
-A letter can't be redriven that never had a value (of a timer, a mark), that keeps it in part (1 MiB), or whose value this
+A record can't be redriven that never had a value (of a timer, a mark), that keeps it in part (1 MiB), or whose value this
 program can't read: it would be refused again.
 
 Exit status: 0, all that can be redriven has been; 1, Kafka did not take some (each is named on stderr), the named one can't
@@ -107,16 +107,16 @@ enum Action {
 }
 
 /// Does what was asked for.
-pub fn run(kind: Kind, options: &Options, log: &Log) -> Result<(), LettersError> {
+pub fn run(kind: Kind, options: &Options, log: &Log) -> Result<(), DeadLettersError> {
     let mut out = io::stdout().lock();
     match act(kind, options, log, &mut out) {
         // `| head` has seen enough.
-        Err(LettersError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(DeadLettersError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done,
     }
 }
 
-fn act(kind: Kind, options: &Options, log: &Log, out: &mut impl Write) -> Result<(), LettersError> {
+fn act(kind: Kind, options: &Options, log: &Log, out: &mut impl Write) -> Result<(), DeadLettersError> {
     match &options.action {
         Action::List { filter, limit, json: true, .. } => {
             let mut summary = Summary::new(kind, *limit);
@@ -135,21 +135,21 @@ fn act(kind: Kind, options: &Options, log: &Log, out: &mut impl Write) -> Result
             Ok(writeln!(out, "{}", serde_json::to_string_pretty(&row)?)?)
         })?,
         Action::Redrive { position, filter, dry_run } => {
-            let mut letters = Vec::new();
-            let take = |letter, _: &Entry<'_>| {
-                letters.push(letter);
+            let mut unfolded = Vec::new();
+            let take = |record, _: &Entry<'_>| {
+                unfolded.push(record);
                 Ok(())
             };
             match position {
                 Some(position) => read::at(kind, log, position, take)?,
                 None => read::matching(kind, log, filter, take)?,
             }
-            let found = kind.count(letters.len() as u64);
-            let mut plan = Plan::new(letters);
+            let found = kind.count(unfolded.len() as u64);
+            let mut plan = Plan::new(unfolded);
             if position.is_some() && plan.records.is_empty() {
-                // What was read holds at least one letter, and what is not sent has an obstacle.
+                // What was read holds at least one, and what is not sent has an obstacle.
                 if let Some((position, obstacle)) = plan.obstacles.pop() {
-                    return Err(LettersError::Obstacle { position: position.to_string(), obstacle });
+                    return Err(DeadLettersError::Obstacle { position: position.to_string(), obstacle });
                 }
             }
             if *dry_run {
@@ -163,8 +163,8 @@ fn act(kind: Kind, options: &Options, log: &Log, out: &mut impl Write) -> Result
     Ok(())
 }
 
-fn create(path: &Path) -> Result<File, LettersError> {
-    File::create(path).map_err(|source| LettersError::File { path: path.display().to_string(), source })
+fn create(path: &Path) -> Result<File, DeadLettersError> {
+    File::create(path).map_err(|source| DeadLettersError::File { path: path.display().to_string(), source })
 }
 
 /// Counts all that match, and writes them as rows where that is wished.
@@ -174,16 +174,16 @@ fn list(
     filter: &Filter,
     summary: &mut Summary,
     rows: Option<&mut impl Write>,
-) -> Result<(), LettersError> {
+) -> Result<(), DeadLettersError> {
     let mut rows = rows.map(BufWriter::new);
-    read::matching(kind, log, filter, |letter, entry| {
+    read::matching(kind, log, filter, |unfolded, entry| {
         if let Some(rows) = &mut rows {
             let value = entry.value()?;
             let mut line = serde_json::to_vec(&json::Row { topic: kind.topic(), value: &value })?;
             line.push(b'\n');
             rows.write_all(&line)?;
         }
-        summary.add(letter);
+        summary.add(unfolded);
         Ok(())
     })?;
     if let Some(mut rows) = rows {
@@ -192,21 +192,21 @@ fn list(
     Ok(())
 }
 
-/// A letter with the record's value decoded, where that can be done.
-fn opened(mut letter: Value) -> Value {
-    if let Value::Record(fields) = &mut letter
+/// An entry with the record's value decoded, where that can be done.
+fn opened(mut unfolded: Value) -> Value {
+    if let Value::Record(fields) = &mut unfolded
         && let Some((_, Value::Union(_, value))) = fields.iter_mut().find(|(name, _)| name == "record_value")
         && let Value::Bytes(bytes) = &**value
         && let Ok((_, decoded)) = codec::decode_generic(Some(bytes))
     {
         **value = decoded;
     }
-    letter
+    unfolded
 }
 
-fn redrive(log: &Log, plan: &Plan, found: &str, out: &mut impl Write) -> Result<(), LettersError> {
+fn redrive(log: &Log, plan: &Plan, found: &str, out: &mut impl Write) -> Result<(), DeadLettersError> {
     let sent = sender::send(log, &plan.records)
-        .map_err(|source| LettersError::Kafka { action: "appending records", source })?;
+        .map_err(|source| DeadLettersError::Kafka { action: "appending records", source })?;
     let Sent { appended, failed, left } = sent;
     for (position, error) in &failed {
         eprintln!("{position} was not appended: {error}");
@@ -214,6 +214,6 @@ fn redrive(log: &Log, plan: &Plan, found: &str, out: &mut impl Write) -> Result<
     writeln!(out, "{found}: {}", plan.summary(appended, "appended"))?;
     match failed.len() {
         0 => Ok(()),
-        failed => Err(LettersError::Undelivered { failed, left, appended }),
+        failed => Err(DeadLettersError::Undelivered { failed, left, appended }),
     }
 }

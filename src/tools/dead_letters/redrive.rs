@@ -1,8 +1,8 @@
-//! Which letters are sent again, and to where.
+//! Which unfolded records are sent again, and to where.
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::letter::{Letter, Position};
+use super::unfolded::{Position, Unfolded};
 use crate::codec;
 use crate::codec::CodecError;
 use crate::engine::{Event, Identity, id};
@@ -10,14 +10,14 @@ use crate::engine::{TEXT_KEPT, VALUE_KEPT};
 use crate::families::{self, Family, Visitor};
 use crate::log::topics;
 
-/// Why a letter can't be sent again.
+/// Why a record can't be sent again.
 #[derive(Debug, thiserror::Error)]
 pub enum Obstacle {
     /// There was no record, or an empty one: a timer, a mark, a tombstone; or intake refused it, and what has not been cleaned is
     /// not kept.
     #[error("no value to send: it was a timer, a mark or a tombstone, or refused at intake")]
     NoValue,
-    /// The letter does not hold the whole record.
+    /// The entry does not hold the whole record.
     #[error("only the beginning of its key or value is kept, the whole lies where it was appended")]
     Cut,
     /// It would be undecodable again, and nobody could tell where it belongs.
@@ -55,26 +55,26 @@ pub(super) struct Redrive {
     has_identity: bool,
 }
 
-/// What is done with letters.
+/// What is done with unfolded records.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// What is sent, in this order.
     pub records: Vec<Redrive>,
     /// What can't be.
     pub obstacles: Vec<(Position, Obstacle)>,
-    /// Letters whose record another one holds too: redriven before, it has failed again.
+    /// Entries whose record another one holds too: redriven before, it has failed again.
     pub repeats: usize,
 }
 
 impl Plan {
     /// Records keep the order in which they were appended, so that those of one key do, and a report comes before its
     /// closing.
-    pub fn new(mut letters: Vec<Letter>) -> Self {
-        letters.sort_unstable_by(|one, other| one.position.cmp(&other.position));
+    pub fn new(mut unfolded: Vec<Unfolded>) -> Self {
+        unfolded.sort_unstable_by(|one, other| one.position.cmp(&other.position));
         let (mut records, mut obstacles) = (Vec::new(), Vec::new());
-        for letter in letters {
-            let position = letter.position.clone();
-            match Redrive::of(letter) {
+        for unfolded in unfolded {
+            let position = unfolded.position.clone();
+            match Redrive::of(unfolded) {
                 Ok(record) => records.push(record),
                 Err(obstacle) => obstacles.push((position, obstacle)),
             }
@@ -125,8 +125,8 @@ impl Plan {
 }
 
 impl Redrive {
-    fn of(letter: Letter) -> Result<Self, Obstacle> {
-        let Letter { position, operator, key, value, .. } = letter;
+    fn of(unfolded: Unfolded) -> Result<Self, Obstacle> {
+        let Unfolded { position, operator, key, value, .. } = unfolded;
         let value = value.filter(|value| !value.is_empty()).ok_or(Obstacle::NoValue)?;
         // What has just that length may be whole; nobody can tell.
         if value.len() >= VALUE_KEPT || key.as_ref().is_some_and(|key| key.len() >= TEXT_KEPT) {
@@ -168,7 +168,7 @@ mod tests {
     use crate::families::civic::event::{
         self as civic, Body, CivicEvent, IssueStatus, IssueStatusChanged, ReportSubmitted,
     };
-    use crate::tools::dead_letters::letter::tests::letter;
+    use crate::tools::dead_letters::unfolded::tests::unfolded;
 
     const PARTITIONS: u32 = 4;
 
@@ -196,8 +196,8 @@ mod tests {
         encode(event_id, Body::IssueStatusChanged(IssueStatusChanged { issue_id, status }))
     }
 
-    fn of(offset: i64, key: &str, value: Option<Vec<u8>>) -> Letter {
-        Letter { key: Some(key.into()), value, ..letter(offset, "poison", "a") }
+    fn of(offset: i64, key: &str, value: Option<Vec<u8>>) -> Unfolded {
+        Unfolded { key: Some(key.into()), value, ..unfolded(offset, "poison", "a") }
     }
 
     fn offsets(plan: &Plan) -> Vec<i64> {
@@ -225,15 +225,15 @@ mod tests {
 
     #[test]
     fn records_keep_the_order_of_their_partition() {
-        let letters = [5, 2, 9, 1].map(|offset| of(offset, "a/x", report(&offset.to_string(), "x")));
-        assert_eq!(offsets(&Plan::new(letters.into())), [1, 2, 5, 9]);
+        let unfolded = [5, 2, 9, 1].map(|offset| of(offset, "a/x", report(&offset.to_string(), "x")));
+        assert_eq!(offsets(&Plan::new(unfolded.into())), [1, 2, 5, 9]);
     }
 
     #[test]
     fn an_event_that_failed_again_is_sent_once() {
         let other_key = of(4, "a/y", report("1", "x"));
-        let letters = [1, 2, 3].map(|offset| of(offset, "a/x", report("1", "x"))).into_iter();
-        let plan = Plan::new(letters.chain([other_key, of(5, "a/x", report("2", "x"))]).collect());
+        let unfolded = [1, 2, 3].map(|offset| of(offset, "a/x", report("1", "x"))).into_iter();
+        let plan = Plan::new(unfolded.chain([other_key, of(5, "a/x", report("2", "x"))]).collect());
         assert_eq!(offsets(&plan), [1, 4, 5]);
         assert_eq!(
             plan.summary(3, "would be appended"),
@@ -246,7 +246,7 @@ mod tests {
         let whole = report("1", "x").unwrap();
         let surplus = [&whole[..], &[0]].concat();
         let long = vec![0; VALUE_KEPT];
-        let elsewhere = |position: &str| Letter {
+        let elsewhere = |position: &str| Unfolded {
             position: position.parse().unwrap(),
             ..of(0, "a/x", Some(whole.clone()))
         };

@@ -8,8 +8,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::util::Timeout;
 
-use super::letter::Position;
 use super::redrive::Redrive;
+use super::unfolded::Position;
 use crate::log::{Log, redriven};
 
 /// How long Kafka may take for a record, in milliseconds.

@@ -1,19 +1,19 @@
-//! Letters as a table: the newest, and how many there are by reason and tenant.
+//! Unfolded records as a table: the newest, and how many there are by reason and tenant.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::filter::shown;
-use super::letter::{Kind, Letter};
+use super::unfolded::{Kind, Unfolded};
 
-/// What is printed of the letters that match.
+/// What is printed of the records that match.
 pub(super) struct Summary {
     kind: Kind,
     /// How many of them are shown.
     limit: usize,
     /// The newest, without their values.
-    newest: BTreeSet<Letter>,
+    newest: BTreeSet<Unfolded>,
     /// How many there are, by reason and tenant.
     counts: BTreeMap<(String, String), u64>,
 }
@@ -23,26 +23,26 @@ impl Summary {
         Self { kind, limit, newest: BTreeSet::new(), counts: BTreeMap::new() }
     }
 
-    /// A letter that matches.
-    pub fn add(&mut self, letter: Letter) {
-        *self.counts.entry((letter.reason.clone(), letter.tenant.clone())).or_default() += 1;
-        self.newest.insert(Letter { key: None, value: None, ..letter });
+    /// A record that matches.
+    pub fn add(&mut self, unfolded: Unfolded) {
+        *self.counts.entry((unfolded.reason.clone(), unfolded.tenant.clone())).or_default() += 1;
+        self.newest.insert(Unfolded { key: None, value: None, ..unfolded });
         if self.newest.len() > self.limit {
             self.newest.pop_first();
         }
     }
 
-    /// The newest letters, the last of them at the bottom; empty where there is none.
+    /// The newest records, the last of them at the bottom; empty where there is none.
     pub fn newest(&self) -> String {
         let head = ["position", "appended", "reason", "tenant", "event id", "message"].map(str::to_owned);
-        let row = |letter: &Letter| {
+        let row = |unfolded: &Unfolded| {
             [
-                letter.position.to_string(),
-                shown(letter.append_time),
-                letter.reason.clone(),
-                letter.tenant.clone(),
-                letter.event_id.clone(),
-                letter.message.clone(),
+                unfolded.position.to_string(),
+                shown(unfolded.append_time),
+                unfolded.reason.clone(),
+                unfolded.tenant.clone(),
+                unfolded.event_id.clone(),
+                unfolded.message.clone(),
             ]
         };
         if self.newest.is_empty() {
@@ -108,14 +108,14 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::dead_letters::letter::tests::letter;
+    use crate::tools::dead_letters::unfolded::tests::unfolded;
 
     #[test]
     fn the_newest_are_shown_and_all_are_counted() {
         let mut summary = Summary::new(Kind::DeadLetters, 2);
         for (offset, reason, tenant) in [(3, "poison", "a"), (1, "unknown_id", ""), (2, "poison", "a")] {
             let message = if offset == 2 { "a panic\n\u{1b}[2J" } else { "" };
-            summary.add(Letter { message: message.into(), ..letter(offset, reason, tenant) });
+            summary.add(Unfolded { message: message.into(), ..unfolded(offset, reason, tenant) });
         }
         let expected = "\
 position   appended                  reason  tenant  event id  message

@@ -42,7 +42,7 @@ pub struct EvidenceRecord {
 #[derive(ToSchema)]
 #[schema(as = RecordReference)]
 #[expect(dead_code, reason = "it only describes")]
-pub(crate) struct Reference {
+struct Reference {
     topic: String,
     partition: i32,
     offset: i64,

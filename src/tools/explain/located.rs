@@ -62,7 +62,7 @@ pub struct Located {
     pub topic: &'static str,
     /// Its id.
     pub id: Uuid,
-    /// Whose it is.
+    /// The tenant of the row.
     pub tenant: CompactString,
     /// The key under which it was folded.
     pub key: CompactString,

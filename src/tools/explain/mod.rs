@@ -24,7 +24,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub(crate) use self::evidence::Reference;
 pub use self::evidence::{EvidenceRead, EvidenceRecord, Found};
 pub use self::located::{COLUMNS, Located, Stored, find};
 pub use self::version::{Input, LogPlace, Version};
@@ -135,7 +134,7 @@ pub struct Explanation {
     pub id: Uuid,
     /// Its topic.
     pub topic: &'static str,
-    /// Whose it is.
+    /// The tenant of the row.
     #[schema(value_type = String)]
     pub tenant: CompactString,
     /// The key under which it was folded.

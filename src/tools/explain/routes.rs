@@ -1,18 +1,25 @@
-//! `GET /v1/incidents/{id}/evidence`: why an incident is what it is, read back from the log (I8).
+//! `GET /v1/{path}/{id}/evidence`: why a row of a resource is what it is, read back from the log (I8).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
+use axum::routing::{MethodRouter, get};
 use tokio::sync::Semaphore;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::{ContentBuilder, Ref};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
 
 use super::{COLUMNS, ExplainError, Explanation, Located, explain};
 use crate::http::{ApiError, NoParameters, Path};
-use crate::log::{Log, topics};
-use crate::read::incidents::IncidentAnswer;
-use crate::read::listed;
-use crate::read::queries::{Filter, Parameter, Select, TenantQueries};
+use crate::log::Log;
+use crate::read::openapi::{self, Described};
+use crate::read::queries::{Parameter, Select, SqlFilter, TenantQueries};
+use crate::read::{by_id, route};
+use crate::resource::{self, Resource};
+use crate::tools::routes::Shared;
 use crate::tools::settings::routes::Settings;
 
 /// How long the log may be read for one answer, waiting for others included.
@@ -23,11 +30,6 @@ const AT_ONCE: usize = 4;
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Versions of a row that a table may have before it has merged them.
 const VERSIONS: u64 = 1_000;
-
-/// The topic, and the table.
-const INCIDENTS: &str = "incidents";
-/// With what is retracted, unlike the view.
-const SELECT: Select = Select { columns: COLUMNS, from: INCIDENTS, tail: "ORDER BY version DESC" };
 
 /// What reads the log.
 #[derive(Clone)]
@@ -64,37 +66,52 @@ fn refusal(error: ExplainError) -> ApiError {
     }
 }
 
-/// Why an incident is what it is: its versions, the settings in force at each, and the records behind it, read back from
-/// the log.
-#[utoipa::path(
-    get,
-    path = "/v1/incidents/{id}/evidence",
-    tag = "read",
-    security(("bearer" = ["read"]), ("api_key" = ["read"])),
-    params(("id" = Uuid, Path, description = "The incident's id.")),
-    responses((status = 200, description = "The incident, explained.", body = Explanation))
-)]
-pub async fn of_incident(
-    queries: TenantQueries,
-    State(evidence): State<Evidence>,
-    State(settings): State<Settings>,
-    Path(id): Path<String>,
-    _: NoParameters,
-) -> Result<Json<Explanation>, ApiError> {
-    let id = listed::id_of::<IncidentAnswer>(&id)?;
-    let filter = Filter::default().and("id = ?", [Parameter::Id(id)]);
-    let stored = queries.fetch(SELECT, &filter, VERSIONS).await?;
-    let topic =
-        topics::named(INCIDENTS).ok_or_else(|| ApiError::internal("there is no topic of incidents"))?;
-    let row = Located::of(topic, stored)
-        .map_err(ApiError::internal)?
-        .pop()
-        .ok_or_else(listed::missing::<IncidentAnswer>)?;
-    let answer = async {
-        let explained = evidence.explain(row).await?;
-        settings.look(|history| explained.into_iter().map(|one| one.with_settings(history)).next()).await
+/// The route of each resource; none where their declarations are not sound, which keeps the whole role from starting.
+pub fn router() -> OpenApiRouter<Shared> {
+    let resources = resource::all().unwrap_or_default();
+    resources.iter().fold(OpenApiRouter::new(), |router, resource| {
+        router.routes(route(describe(resource), of_row(resource)))
+    })
+}
+
+fn describe(resource: &Resource) -> Described {
+    let summary = format!("Why one {} is what it is.", resource.noun());
+    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(Explanation::name()))).build();
+    let response =
+        ResponseBuilder::new().description("The row, explained.").content("application/json", body).build();
+    let operation = openapi::of_row("explain", resource, &summary)
+        .description(Some(
+            "Its versions, the settings in force at each, and the records behind it, read back from the log.",
+        ))
+        .response("200", response);
+    let mut schemas = vec![(Explanation::name().into_owned(), Explanation::schema())];
+    Explanation::schemas(&mut schemas);
+    Described::new(&format!("{}/{{id}}/evidence", resource.route), schemas, operation.build())
+}
+
+fn of_row(resource: &'static Resource) -> MethodRouter<Shared> {
+    let handler = async move |queries: TenantQueries,
+                              State(evidence): State<Evidence>,
+                              State(settings): State<Settings>,
+                              Path(id): Path<String>,
+                              _: NoParameters|
+                -> Result<Json<Explanation>, ApiError> {
+        let id = by_id::id_of(resource, &id)?;
+        let filter = SqlFilter::default().and("id = ?", [Parameter::Id(id)]);
+        // With what is retracted, unlike the view.
+        let select = Select { columns: COLUMNS, from: resource.table, tail: "ORDER BY version DESC" };
+        let stored = queries.fetch(select, &filter, VERSIONS).await?;
+        let row = Located::of(resource.topic, stored)
+            .map_err(ApiError::internal)?
+            .pop()
+            .ok_or_else(|| by_id::missing(resource))?;
+        let answer = async {
+            let explained = evidence.explain(row).await?;
+            settings.look(|history| explained.into_iter().map(|one| one.with_settings(history)).next()).await
+        };
+        let late = |_| ApiError::unavailable(format!("the log did not answer within {LIMIT:?}"), RETRY_AFTER);
+        let answer = tokio::time::timeout(LIMIT, answer).await.map_err(late)??;
+        answer.map(Json).ok_or_else(|| by_id::missing(resource))
     };
-    let late = |_| ApiError::unavailable(format!("the log did not answer within {LIMIT:?}"), RETRY_AFTER);
-    let answer = tokio::time::timeout(LIMIT, answer).await.map_err(late)??;
-    answer.map(Json).ok_or_else(listed::missing::<IncidentAnswer>)
+    get(handler)
 }

@@ -28,7 +28,7 @@ pub(super) type Offsets = BTreeMap<i32, Range<i64>>;
 /// An insert holds so many bytes. Three are on their way at once.
 const BATCH: usize = 16 << 20;
 /// How long ClickHouse may be away.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CLICKHOUSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an insert may take to go out, and to be acknowledged.
 const TIMEOUTS: (Option<Duration>, Option<Duration>) =
     (Some(Duration::from_secs(30)), Some(Duration::from_secs(300)));
@@ -177,7 +177,7 @@ async fn insert(client: &Client, source: &Source, rows: Bytes) -> Result<Inserte
         match sent.await {
             Ok(()) => return Ok(Inserted::All),
             Err(error) if refusal::is_of_data(&error) => return Ok(Inserted::None),
-            Err(error) if store::is_away(&error) && began.elapsed() < PATIENCE => {
+            Err(error) if store::is_away(&error) && began.elapsed() < CLICKHOUSE_TIMEOUT => {
                 tokio::time::sleep(delays.next().unwrap_or_default()).await;
             }
             Err(error) => {

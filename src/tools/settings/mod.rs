@@ -21,7 +21,7 @@ pub struct Options {
     action: Action,
 }
 
-/// Whose settings.
+/// The tenant and family whose settings are meant.
 #[derive(Debug, Args)]
 struct Subject {
     /// The family

@@ -111,6 +111,7 @@ impl IntoResponse for InForce {
 #[utoipa::path(
     get,
     path = "/v1/settings/{family}",
+    operation_id = "getSettings",
     tag = "settings",
     security(("bearer" = ["read"]), ("api_key" = ["read"])),
     params(("family" = String, Path, description = "Its name.", example = "civic")),
@@ -153,6 +154,7 @@ struct Version {
 #[utoipa::path(
     get,
     path = "/v1/settings/{family}/history",
+    operation_id = "listSettingsVersions",
     tag = "settings",
     security(("bearer" = ["read"]), ("api_key" = ["read"])),
     params(("family" = String, Path, description = "Its name.", example = "civic")),
@@ -194,6 +196,7 @@ pub async fn history(
 #[utoipa::path(
     get,
     path = "/v1/settings/{family}/schema",
+    operation_id = "getSettingsSchema",
     tag = "settings",
     security(("bearer" = ["read"]), ("api_key" = ["read"])),
     params(("family" = String, Path, description = "Its name.", example = "civic")),
@@ -207,6 +210,7 @@ pub async fn schema(_: CanRead, Path(name): Path<String>, _: NoParameters) -> Re
 #[utoipa::path(
     put,
     path = "/v1/settings/{family}",
+    operation_id = "putSettings",
     tag = "settings",
     security(("bearer" = ["admin"]), ("api_key" = ["admin"])),
     params(

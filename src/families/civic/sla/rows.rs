@@ -17,7 +17,7 @@ operator_rows! {
     }
 }
 
-/// Whose word a due time is.
+/// Where a due time comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DueSource {
@@ -52,7 +52,7 @@ pub struct SlaMetric {
     pub opened_at: Millis,
     /// When it was due.
     pub due_at: Millis,
-    /// Whose word the due time is.
+    /// Where the due time comes from.
     pub due_source: DueSource,
     /// When it was resolved.
     pub resolved_at: Millis,

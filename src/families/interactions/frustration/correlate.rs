@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::scan::{Candidate, Member};
 use super::settings::{InteractionSettings, SEVERITIES};
+use crate::engine::EvidenceState;
 use crate::engine::Millis;
 use crate::families::incident::Severity;
-use crate::engine::Trail;
 
 /// The rule's name in `incidents`.
 pub const RULE: &str = "frustration";
@@ -18,9 +18,9 @@ pub const RULE: &str = "frustration";
 /// A signal as it is emitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignalContent {
-    /// Its rule.
+    /// The rule that found it.
     pub rule: CompactString,
-    /// What it counts, in thousandths.
+    /// What it counts towards a score, in thousandths.
     pub weight: i64,
     /// The route on which it began.
     pub route: Arc<str>,
@@ -32,18 +32,18 @@ pub struct SignalContent {
     pub ended: Millis,
     /// How many events it took.
     pub count: u32,
-    /// The system itself answered with an error.
+    /// Whether the system itself answered with an error.
     pub is_error: bool,
     /// The first of its events to arrive.
     pub earliest: Member,
     /// The records behind it.
-    pub trail: Trail,
+    pub evidence: EvidenceState,
     /// The incident of which it is part: the place of its first event in the log.
     pub incident: Option<i64>,
 }
 
 impl SignalContent {
-    /// What a candidate says.
+    /// The content of a candidate's signal; none where its rule is not in force any more.
     pub fn of(candidate: &Candidate, settings: &InteractionSettings, is_error: bool) -> Option<Self> {
         let rule = settings.rules.get(usize::from(candidate.rule))?;
         let element = candidate.element.as_ref();
@@ -63,7 +63,7 @@ impl SignalContent {
             count: candidate.count,
             is_error: is_error || rule.name == "error_click",
             earliest: candidate.earliest.clone(),
-            trail: Trail::of(records, beyond),
+            evidence: EvidenceState::of(records, beyond),
             incident: None,
         })
     }
@@ -72,21 +72,21 @@ impl SignalContent {
 /// An incident as it is emitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IncidentContent {
-    /// The route.
+    /// The route of its signals.
     pub route: Arc<str>,
     /// When its first signal began.
     pub started: Millis,
     /// When its last signal ended.
     pub ended: Millis,
-    /// Nothing can follow any more.
+    /// Whether it is over: no further signal can join it.
     pub is_over: bool,
-    /// 0 to 100.
+    /// Its frustration score, 0 to 100.
     pub score: i64,
-    /// How grave it is.
+    /// Its severity, by the score.
     pub severity: Severity,
-    /// Its rules.
+    /// The rules of its signals.
     pub rules: BTreeSet<CompactString>,
-    /// The rule that counts most.
+    /// The rule whose signals have the greatest weight.
     pub gravest: CompactString,
     /// How many signals it has.
     pub signals: u32,
@@ -97,7 +97,7 @@ pub struct IncidentContent {
     /// The first of its events to arrive: names it.
     pub earliest: Member,
     /// The records behind it.
-    pub trail: Trail,
+    pub evidence: EvidenceState,
 }
 
 impl IncidentContent {
@@ -191,9 +191,9 @@ fn incident(
     let gravest = of().rev().max_by_key(|signal| signal.weight)?;
     let element = of().rev().filter(|signal| signal.element.is_some()).max_by_key(|signal| signal.weight);
     let ended = of().map(|signal| signal.ended).max()?;
-    let mut trail = Trail::default();
+    let mut evidence = EvidenceState::default();
     for signal in of() {
-        trail.merge(&signal.trail);
+        evidence.merge(&signal.evidence);
     }
     Some(IncidentContent {
         route: Arc::clone(&gravest.route),
@@ -208,7 +208,7 @@ fn incident(
         element: element.and_then(|signal| Some(signal.element.as_ref()?.0.clone())),
         is_error,
         earliest: of().map(|signal| &signal.earliest).min_by_key(|member| member.offset)?.clone(),
-        trail,
+        evidence,
     })
 }
 

@@ -2,79 +2,16 @@
 
 use std::sync::Arc;
 
+use super::entries::{
+    base, end_of, events, events_from, head, head_mut, put_event, put_segment, segments, segments_up_to, tail,
+};
 use super::evidence;
-use super::fact::{Fact, Order};
-use super::scan::{Effects, Scan};
-use super::session::{Base, Entry, Name, Part, Path, Profile, STRETCH, Stretch};
+use super::normalized_event::{NormalizedEvent, Order};
+use super::scan::Effects;
+use super::session::{Entry, Part, Path, Profile, SEGMENT, Segment};
 use super::settings::InteractionSettings;
-use super::{Frustration, Wait, end_of, head, head_mut};
+use super::{Frustration, Wait};
 use crate::engine::Context;
-
-/// A session's events, in the order of their arrival.
-pub(super) fn facts<'a>(
-    context: &'a Context<'_, Frustration>,
-    name: i64,
-) -> impl DoubleEndedIterator<Item = &'a Fact> {
-    let fact = |entry: &'a Entry| match entry {
-        Entry::Fact(fact) => Some(&**fact),
-        _ => None,
-    };
-    let names = (name, Part::Fact(i64::MIN))..=(name, Part::Fact(i64::MAX));
-    context.range(names).filter_map(move |(_, entry)| fact(entry))
-}
-
-/// A session's events from one on, in the order of their time.
-fn facts_from<'a>(context: &'a Context<'_, Frustration>, name: i64, from: Order) -> Vec<(Order, &'a Fact)> {
-    let ordered = facts(context, name).map(|fact| (fact.order(), fact));
-    let mut facts: Vec<_> = ordered.filter(|(order, _)| *order >= from).collect();
-    facts.sort_unstable_by_key(|(order, _)| *order);
-    facts
-}
-
-/// The stretches of a session, each with the first of its events.
-pub(super) fn stretches<'a>(
-    context: &'a Context<'_, Frustration>,
-    name: i64,
-) -> impl DoubleEndedIterator<Item = (Order, &'a Stretch)> {
-    stretches_up_to(context, name, Order::LAST)
-}
-
-fn stretches_up_to<'a>(
-    context: &'a Context<'_, Frustration>,
-    name: i64,
-    order: Order,
-) -> impl DoubleEndedIterator<Item = (Order, &'a Stretch)> {
-    let stretch = |(name, entry): (&Name, &'a Entry)| match (&name.1, entry) {
-        (Part::Stretch(order), Entry::Stretch(stretch)) => Some((*order, &**stretch)),
-        _ => None,
-    };
-    let names = (name, Part::Stretch(Order::FIRST))..=(name, Part::Stretch(order));
-    context.range(names).filter_map(stretch)
-}
-
-/// The state of the matchers after the last event.
-pub(super) fn tail<'a>(context: &'a Context<'_, Frustration>, name: i64) -> Option<&'a Scan> {
-    match context.get(&(name, Part::Tail)) {
-        Some(Entry::Tail(scan)) => Some(scan),
-        _ => None,
-    }
-}
-
-/// What is left of events that are not kept any more.
-pub(super) fn base<'a>(context: &'a Context<'_, Frustration>, name: i64) -> Option<&'a Base> {
-    match context.get(&(name, Part::Base)) {
-        Some(Entry::Base(base)) => Some(base),
-        _ => None,
-    }
-}
-
-fn put_fact(context: &mut Context<'_, Frustration>, name: i64, fact: Fact) {
-    context.put(&(name, Part::Fact(fact.offset)), Entry::Fact(Box::new(fact)));
-}
-
-fn put_stretch(context: &mut Context<'_, Frustration>, name: i64, order: Order, stretch: Stretch) {
-    context.put(&(name, Part::Stretch(order)), Entry::Stretch(Box::new(stretch)));
-}
 
 impl Frustration {
     /// Takes in an event that comes after all others: one step. Whether what is found is another now.
@@ -83,37 +20,37 @@ impl Frustration {
         context: &mut Context<'_, Self>,
         name: i64,
         order: Order,
-        fact: Fact,
+        event: NormalizedEvent,
         settings: &InteractionSettings,
     ) -> bool {
         let Some(head) = head_mut(context, name) else { return false };
         head.kept += 1;
-        head.of_last_stretch += 1;
-        let is_first = head.kept == 1 || head.of_last_stretch > STRETCH;
+        head.of_last_segment += 1;
+        let is_first = head.kept == 1 || head.of_last_segment > SEGMENT;
         if is_first {
-            head.of_last_stretch = 1;
+            head.of_last_segment = 1;
             let before = tail(context, name).cloned().unwrap_or_default();
-            put_stretch(context, name, order, Stretch { before, ..Stretch::default() });
+            put_segment(context, name, order, Segment { before, ..Segment::default() });
         }
         let mut effects = Effects::default();
         if let Some(Entry::Tail(scan)) = context.get_mut(&(name, Part::Tail)) {
-            scan.step(&fact, settings, &mut effects);
+            scan.step(&event, settings, &mut effects);
         }
         let is_there =
-            matches!(context.get(&(name, Part::Path)), Some(Entry::Path(path)) if path.is_at(&fact));
+            matches!(context.get(&(name, Part::Path)), Some(Entry::Path(path)) if path.is_at(&event));
         if !is_there && let Some(Entry::Path(path)) = context.get_mut(&(name, Part::Path)) {
-            path.go(&fact);
+            path.go(&event);
         }
-        if fact.is_error() || !effects.closed.is_empty() {
-            let last = stretches(context, name).next_back().map(|(order, _)| order);
+        if event.is_error() || !effects.closed.is_empty() {
+            let last = segments(context, name).next_back().map(|(order, _)| order);
             if let Some(order) = last
-                && let Some(Entry::Stretch(stretch)) = context.get_mut(&(name, Part::Stretch(order)))
+                && let Some(Entry::Segment(segment)) = context.get_mut(&(name, Part::Segment(order)))
             {
-                stretch.errors.extend(fact.is_error().then_some(fact.time));
-                stretch.closed.append(&mut effects.closed);
+                segment.errors.extend(event.is_error().then_some(event.time));
+                segment.closed.append(&mut effects.closed);
             }
         }
-        put_fact(context, name, fact);
+        put_event(context, name, event);
         self.truncate(context, name, settings);
         self.wait(context, name, &effects, settings) || effects.is_changed
     }
@@ -124,24 +61,24 @@ impl Frustration {
         context: &mut Context<'_, Self>,
         name: i64,
         order: Order,
-        fact: Fact,
+        event: NormalizedEvent,
         settings: &InteractionSettings,
     ) -> bool {
-        let before = stretches_up_to(context, name, order).next_back().map(|(order, _)| order);
-        let first = stretches(context, name).next().map(|(order, _)| order);
+        let before = segments_up_to(context, name, order).next_back().map(|(order, _)| order);
+        let first = segments(context, name).next().map(|(order, _)| order);
         let from = match (before, first) {
             (Some(before), _) => before,
             // What lay around it is not kept any more: it counts, but changes no signal.
             (None, _) if head(context, name).is_some_and(|head| head.truncated) => return false,
             (None, first) => {
                 if let Some(first) = first {
-                    context.remove(&(name, Part::Stretch(first)));
+                    context.remove(&(name, Part::Segment(first)));
                 }
-                put_stretch(context, name, order, Stretch::default());
+                put_segment(context, name, order, Segment::default());
                 order
             }
         };
-        put_fact(context, name, fact);
+        put_event(context, name, event);
         if let Some(head) = head_mut(context, name) {
             head.kept += 1;
         }
@@ -157,19 +94,19 @@ impl Frustration {
         name: i64,
         settings: &InteractionSettings,
     ) {
-        let former: Vec<Order> = stretches(context, name).map(|(order, _)| order).collect();
-        let left = stretches(context, name).next().map(|(_, stretch)| stretch.before.without_streaks());
+        let former: Vec<Order> = segments(context, name).map(|(order, _)| order).collect();
+        let left = segments(context, name).next().map(|(_, segment)| segment.before.without_streaks());
         for order in former {
-            context.remove(&(name, Part::Stretch(order)));
+            context.remove(&(name, Part::Segment(order)));
         }
-        let Some(first) = facts(context, name).map(Fact::order).min() else { return };
+        let Some(first) = events(context, name).map(NormalizedEvent::order).min() else { return };
         // What has been active before the first event that is kept stays.
         let before = left.unwrap_or_default();
-        put_stretch(context, name, first, Stretch { before, ..Stretch::default() });
+        put_segment(context, name, first, Segment { before, ..Segment::default() });
         self.scan_again(context, name, first, settings);
     }
 
-    /// Passes over the events of a stretch and all that follow once more, until nothing is different from before.
+    /// Passes over the events of a segment and all that follow once more, until nothing is different from before.
     fn scan_again(
         &self,
         context: &mut Context<'_, Self>,
@@ -177,46 +114,46 @@ impl Frustration {
         from: Order,
         settings: &InteractionSettings,
     ) {
-        let Some(Entry::Stretch(first)) = context.get(&(name, Part::Stretch(from))) else { return };
+        let Some(Entry::Segment(first)) = context.get(&(name, Part::Segment(from))) else { return };
         let mut scan = first.before.clone();
         let (mut written, mut count) = (Vec::new(), 0);
-        let (mut order, mut stretch) = (from, Stretch { before: scan.clone(), ..Stretch::default() });
+        let (mut order, mut segment) = (from, Segment { before: scan.clone(), ..Segment::default() });
         let mut effects = Effects::default();
         let mut is_as_before = false;
-        let known = (name, Part::Stretch(from))..=(name, Part::Stretch(Order::LAST));
+        let known = (name, Part::Segment(from))..=(name, Part::Segment(Order::LAST));
         let mut known = context.range(known).skip(1).peekable();
-        for (next, fact) in facts_from(context, name, from) {
-            let former = known.next_if(|((_, part), _)| *part == Part::Stretch(next)).map(|(_, entry)| entry);
-            if former.is_some() || count > STRETCH + STRETCH / 2 {
-                stretch.closed.append(&mut effects.closed);
-                written.push((order, std::mem::take(&mut stretch)));
+        for (next, event) in events_from(context, name, from) {
+            let former = known.next_if(|((_, part), _)| *part == Part::Segment(next)).map(|(_, entry)| entry);
+            if former.is_some() || count > SEGMENT + SEGMENT / 2 {
+                segment.closed.append(&mut effects.closed);
+                written.push((order, std::mem::take(&mut segment)));
                 (order, count) = (next, 0);
-                if matches!(former, Some(Entry::Stretch(former)) if former.before == scan) {
+                if matches!(former, Some(Entry::Segment(former)) if former.before == scan) {
                     // From here on all is as it was.
                     is_as_before = true;
                     break;
                 }
-                stretch.before = scan.clone();
+                segment.before = scan.clone();
             }
-            scan.step(fact, settings, &mut effects);
-            stretch.errors.extend(fact.is_error().then_some(fact.time));
+            scan.step(event, settings, &mut effects);
+            segment.errors.extend(event.is_error().then_some(event.time));
             count += 1;
         }
         drop(known);
         if !is_as_before {
-            stretch.closed.append(&mut effects.closed);
-            written.push((order, stretch));
+            segment.closed.append(&mut effects.closed);
+            written.push((order, segment));
             context.put(&(name, Part::Tail), Entry::Tail(scan));
             if let Some(head) = head_mut(context, name) {
-                head.of_last_stretch = count;
+                head.of_last_segment = count;
             }
         }
-        for (order, stretch) in written {
-            put_stretch(context, name, order, stretch);
+        for (order, segment) in written {
+            put_segment(context, name, order, segment);
         }
         let mut path = base(context, name).map_or_else(Path::default, |base| base.path.clone());
-        for (_, fact) in facts_from(context, name, Order::FIRST) {
-            path.go(fact);
+        for (_, event) in events_from(context, name, Order::FIRST) {
+            path.go(event);
         }
         context.put(&(name, Part::Path), Entry::Path(Box::new(path)));
     }
@@ -226,27 +163,27 @@ impl Frustration {
         if head(context, name).is_none_or(|head| head.kept <= settings.events) {
             return;
         }
-        let mut stretches = stretches(context, name);
-        let (Some((first, oldest)), Some((second, _))) = (stretches.next(), stretches.next()) else { return };
+        let mut segments = segments(context, name);
+        let (Some((first, oldest)), Some((second, _))) = (segments.next(), segments.next()) else { return };
         let mut left = base(context, name).cloned().unwrap_or_default();
         left.signals.extend(self.contents(context, name, &oldest.closed, settings));
         let mut gone = Vec::new();
-        let facts = facts_from(context, name, first);
-        for (_, fact) in facts.iter().take_while(|(order, _)| *order < second) {
-            left.path.go(fact);
-            gone.push(fact.offset);
-            left.records.push((fact.offset, Arc::clone(&fact.name)));
+        let events = events_from(context, name, first);
+        for (_, event) in events.iter().take_while(|(order, _)| *order < second) {
+            left.path.go(event);
+            gone.push(event.offset);
+            left.records.push((event.offset, Arc::clone(&event.name)));
         }
         left.records = evidence::ends(left.records);
-        drop(stretches);
+        drop(segments);
         if let Some(head) = head_mut(context, name) {
             head.kept -= gone.len();
             head.truncated = true;
         }
         for offset in gone {
-            context.remove(&(name, Part::Fact(offset)));
+            context.remove(&(name, Part::Event(offset)));
         }
-        context.remove(&(name, Part::Stretch(first)));
+        context.remove(&(name, Part::Segment(first)));
         context.put(&(name, Part::Base), Entry::Base(Box::new(left)));
     }
 
@@ -275,13 +212,13 @@ impl Frustration {
         for (part, entry) in self.forget(context, other) {
             match (part, entry) {
                 // Its events, and what was emitted, are the survivor's from now on.
-                (part @ (Part::Fact(_) | Part::Signal(_) | Part::Incident(..)), entry) => {
+                (part @ (Part::Event(_) | Part::Signal(_) | Part::Incident(..)), entry) => {
                     context.put(&(name, part), entry);
                 }
-                (Part::Base, Entry::Base(base)) => {
-                    let mut left = self::base(context, name).cloned().unwrap_or_default();
-                    left.signals.extend(base.signals);
-                    left.records = evidence::ends([left.records, base.records].concat());
+                (Part::Base, Entry::Base(other)) => {
+                    let mut left = base(context, name).cloned().unwrap_or_default();
+                    left.signals.extend(other.signals);
+                    left.records = evidence::ends([left.records, other.records].concat());
                     context.put(&(name, Part::Base), Entry::Base(Box::new(left)));
                 }
                 _ => {}

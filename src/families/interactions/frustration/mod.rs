@@ -1,6 +1,6 @@
 //! Sessions, signs of frustration in them, and incidents made of those.
 //!
-//! A session keeps its events, as the rules see them, in the order of their time ([`fact`]); a pass over them in that order finds
+//! A session keeps its events, as the rules see them, in the order of their time ([`normalized_event`]); a pass over them in that order finds
 //! what the rules look for ([`scan`]), and what belongs together is an incident ([`mod@correlate`]). All three are functions of
 //! the events and of how far the watermark has come, so that it makes no difference in which order events arrive: one that comes
 //! late is put in its place, the pass goes on from there, and what is found now and was not before, or the other way
@@ -8,10 +8,16 @@
 
 pub mod correlate;
 pub mod element;
-mod evidence;
-pub mod fact;
-mod fold;
 mod emit;
+mod entries;
+mod evidence;
+mod fold;
+mod found;
+pub mod kind;
+mod lifecycle;
+pub mod normalize;
+pub mod normalized_event;
+pub mod pointer;
 pub mod rows;
 pub mod rule;
 pub mod scan;
@@ -22,13 +28,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::fact::Fact;
-use self::session::{ALL, Entry, Head, Index, Name, Part, Profile, SignalName};
+use self::entries::{head_mut, index};
+use self::kind::Kind;
+use self::normalize::normalize;
+use self::session::{ALL, Entry, Head, Name, Part, Profile, SignalName};
 use self::settings::InteractionSettings;
-use crate::families::interactions::frustration::rows::FrustrationRow;
-use crate::families::interactions::event::Interaction;
-use crate::engine::{Event, Millis};
 use crate::engine::{Context, Operator, Rejection, SessionWindows};
+use crate::engine::{Event, Millis};
+use crate::families::interactions::event::Interaction;
+use crate::families::interactions::frustration::rows::FrustrationRow;
 
 /// Rows of an open session are at least so far apart in append time, in ms.
 const UPDATE: Millis = 1_000;
@@ -37,21 +45,21 @@ const UPDATE: Millis = 1_000;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Frustration;
 
-/// What a session waits for.
+/// The timers of a session, each with the session's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Wait {
-    /// A signal: nothing has come that would be its answer.
+    /// The time-out of a signal's answer.
     Absence(i64, SignalName),
-    /// Its next row.
+    /// The time of its next row.
     Update(i64),
-    /// Its end.
+    /// The end of the session.
     Close(i64),
     /// The end of its grace.
     Final(i64),
 }
 
 impl Wait {
-    /// Of which session.
+    /// The name of the session.
     fn session(&self) -> i64 {
         match self {
             Self::Absence(name, _) | Self::Update(name) | Self::Close(name) | Self::Final(name) => *name,
@@ -74,10 +82,7 @@ impl Operator for Frustration {
         let settings = Arc::clone(context.settings());
         let windows = SessionWindows { gap: settings.gap, maximum: Some(settings.maximum) };
         let time = event.event_time();
-        let mut index = match context.get(&(ALL, Part::Index)) {
-            Some(Entry::Index(index)) => index.clone(),
-            _ => Index::default(),
-        };
+        let mut index = index(context);
         let placement = windows.place(index.sessions.iter().copied(), &index.cuts, time);
         let due = final_due(placement.session.end, &settings);
         if placement.absorbed.is_empty() && context.is_closed(due) {
@@ -130,32 +135,6 @@ fn final_due(end: Millis, settings: &InteractionSettings) -> Millis {
     end.saturating_add(settings.gap).saturating_add(settings.grace)
 }
 
-fn index(context: &Context<'_, Frustration>) -> Index {
-    match context.get(&(ALL, Part::Index)) {
-        Some(Entry::Index(index)) => index.clone(),
-        _ => Index::default(),
-    }
-}
-
-fn end_of(context: &Context<'_, Frustration>, name: i64) -> Option<Millis> {
-    let Some(Entry::Index(index)) = context.get(&(ALL, Part::Index)) else { return None };
-    index.sessions.iter().find(|(other, _)| *other == name).map(|(_, window)| window.end)
-}
-
-fn head<'a>(context: &'a Context<'_, Frustration>, name: i64) -> Option<&'a Head> {
-    match context.get(&(name, Part::Head)) {
-        Some(Entry::Head(head)) => Some(head),
-        _ => None,
-    }
-}
-
-fn head_mut<'a>(context: &'a mut Context<'_, Frustration>, name: i64) -> Option<&'a mut Head> {
-    match context.get_mut(&(name, Part::Head)) {
-        Some(Entry::Head(head)) => Some(head),
-        _ => None,
-    }
-}
-
 impl Frustration {
     fn begin(
         &self,
@@ -168,12 +147,12 @@ impl Frustration {
         let head = Head {
             event_id: event.identity().name().into(),
             first_arrival: context.append_time(),
-            counts: [0; fact::Kind::ALL.len()],
+            counts: [0; Kind::ALL.len()],
             errors: 0,
             profile: Arc::new(Profile::default()),
             last: None,
             kept: 0,
-            of_last_stretch: 0,
+            of_last_segment: 0,
             truncated: false,
             closed: false,
             is_dirty: false,
@@ -202,20 +181,20 @@ impl Frustration {
             Some(Entry::Path(path)) => path.last.as_ref(),
             _ => None,
         };
-        let fact = Fact::of(event, place, before, settings);
-        let (order, is_error) = (fact.order(), fact.is_error());
+        let normalized = normalize(event, place, before, settings);
+        let (order, is_error) = (normalized.order(), normalized.is_error());
         let Some(head) = head_mut(context, name) else { return false };
         let is_last = head.last.is_none_or(|last| last <= order);
         head.last = head.last.max(Some(order));
-        head.counts[fact.kind as usize] += 1;
-        head.errors += u32::from(is_error || (fact.status >= 400));
-        Profile::learn(&mut head.profile, event, &fact);
+        head.counts[normalized.kind as usize] += 1;
+        head.errors += u32::from(is_error || (normalized.status >= 400));
+        Profile::learn(&mut head.profile, event, &normalized);
         head.is_dirty = true;
-        let is_over = head.open_until.is_some_and(|until| fact.time > until);
+        let is_over = head.open_until.is_some_and(|until| normalized.time > until);
         let is_changed = if is_last {
-            self.append(context, name, order, fact, settings)
+            self.append(context, name, order, normalized, settings)
         } else {
-            self.insert(context, name, order, fact, settings)
+            self.insert(context, name, order, normalized, settings)
         };
         is_changed || is_error || is_over
     }

@@ -42,7 +42,7 @@ pub struct Signal {
     pub count: i32,
     /// What it counts towards a score, in thousandths.
     pub weight: i32,
-    /// The system itself answered with an error.
+    /// Whether the system itself answered with an error.
     pub is_error: bool,
     /// The incident of which it is part.
     pub incident_id: Option<Uuid>,
@@ -55,7 +55,7 @@ pub struct Session {
     pub meta: RowMeta,
     /// The producer's session; after a long pause, or a day, another one has the same.
     pub session_id: CompactString,
-    /// Who: a hash.
+    /// A hash of the user's id; none where no event named a user.
     pub user: Option<CompactString>,
     /// `desktop`, `mobile`, `tablet` …
     pub device: Option<CompactString>,
@@ -67,15 +67,15 @@ pub struct Session {
     pub started_at: Millis,
     /// Time of its last event so far.
     pub ended_at: Millis,
-    /// From the one to the other.
+    /// `ended_at − started_at`, in ms.
     pub duration_ms: i64,
-    /// Without the pauses.
+    /// The time without pauses longer than the setting `active_gap`, in ms.
     pub active_ms: i64,
-    /// It has ended.
+    /// Whether it is over: it has been silent for longer than the gap.
     pub closed: bool,
     /// How many events it has.
     pub events: i64,
-    /// Of each kind.
+    /// How many events it has of each kind.
     pub counts: BTreeMap<CompactString, i64>,
     /// Its routes, in order; the first 50.
     pub routes: Vec<CompactString>,
@@ -87,9 +87,9 @@ pub struct Session {
     pub exit: CompactString,
     /// Errors, and requests that failed.
     pub errors: i64,
-    /// Signs of frustration.
+    /// How many signals hold.
     pub signals: i32,
-    /// Frustration, 0 to 100.
+    /// The frustration score, 0 to 100.
     pub score: i32,
     /// It had more events than are kept: late ones no longer change its signals.
     pub truncated: bool,

@@ -6,14 +6,15 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::correlate::{IncidentContent, SignalContent};
-use super::fact::{Fact, Kind, Order};
+use super::kind::Kind;
+use super::normalized_event::{NormalizedEvent, Order};
 use super::scan::{Candidate, Scan};
 use crate::engine::Millis;
-use crate::families::interactions::event::Interaction;
 use crate::engine::Window;
+use crate::families::interactions::event::Interaction;
 
-/// Events of a stretch, when it is begun.
-pub const STRETCH: u32 = 32;
+/// Events of a segment, when it is begun.
+pub const SEGMENT: u32 = 32;
 /// Routes and pages that a session names.
 const PATH: usize = 50;
 
@@ -34,9 +35,9 @@ pub enum Part {
     /// Routes and pages.
     Path,
     /// An event, by its offset.
-    Fact(i64),
-    /// The pass over the events from this one on, up to the next stretch.
-    Stretch(Order),
+    Event(i64),
+    /// The pass over the events from this one on, up to the next segment.
+    Segment(Order),
     /// A signal that was emitted.
     Signal(SignalName),
     /// An incident that was emitted: the place of its first event, and which of them.
@@ -65,8 +66,8 @@ pub enum Entry {
     Tail(Scan),
     Base(Box<Base>),
     Path(Box<Path>),
-    Fact(Box<Fact>),
-    Stretch(Box<Stretch>),
+    Event(Box<NormalizedEvent>),
+    Segment(Box<Segment>),
     Signal(Box<SignalContent>),
     Incident(Box<IncidentContent>),
 }
@@ -85,27 +86,27 @@ pub struct Index {
 pub struct Head {
     /// Event id of the first record to arrive: names the session's row.
     pub event_id: Arc<str>,
-    /// When that was.
+    /// When that record was appended.
     pub first_arrival: Millis,
     /// Events by kind.
     pub counts: [u32; Kind::ALL.len()],
     /// Errors, and requests that failed.
     pub errors: u32,
-    /// Whose session it is.
+    /// The user and device of the session.
     pub profile: Arc<Profile>,
     /// The last of them, by their time.
     pub last: Option<Order>,
     /// Events that are kept.
     pub kept: usize,
-    /// How many of them the last stretch holds.
-    pub of_last_stretch: u32,
-    /// Some are kept no more.
+    /// How many of them the last segment holds.
+    pub of_last_segment: u32,
+    /// Whether its first events are kept no more, since there were too many.
     pub truncated: bool,
-    /// Nothing has come for so long that it is over.
+    /// Whether it is over: it has been silent for longer than the gap.
     pub closed: bool,
-    /// The row is not what it says any more.
+    /// Whether the session has changed since its row was emitted.
     pub is_dirty: bool,
-    /// A timer will emit it.
+    /// Whether a timer is set that will emit the row.
     pub is_scheduled: bool,
     /// When the row was emitted last, by the clock.
     pub emitted_at: Option<Millis>,
@@ -113,18 +114,18 @@ pub struct Head {
     pub open_until: Option<Millis>,
     /// Signals that hold.
     pub signals: u32,
-    /// Frustration.
+    /// The frustration score, 0 to 100.
     pub score: i64,
 }
 
-/// Whose session it is, by the first of its events that says so.
+/// The user and device of a session, by the first of its events that names any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// The event that said so.
+    /// The place of the event that named them; none where no event has.
     pub at: Option<Order>,
-    /// Who.
+    /// A hash of the user's id.
     pub user: Option<CompactString>,
-    /// `desktop` …
+    /// The kind of device: `desktop`, `mobile`, `tablet` …
     pub device: Option<CompactString>,
     /// The browser.
     pub browser: Option<CompactString>,
@@ -141,17 +142,17 @@ impl Head {
 
 impl Profile {
     /// Takes what an event says, if it is the first that says something.
-    pub fn learn(this: &mut Arc<Self>, event: &Interaction, fact: &Fact) {
+    pub fn learn(this: &mut Arc<Self>, event: &Interaction, normalized: &NormalizedEvent) {
         let Interaction { user, device, browser, os, .. } = event;
         let says = user.is_some() || device.is_some() || browser.is_some() || os.is_some();
-        let at = fact.order();
+        let at = normalized.order();
         if says && this.at.is_none_or(|known| at < known) {
             let (user, device, browser, os) = (user.clone(), device.clone(), browser.clone(), os.clone());
             *this = Arc::new(Self { at: Some(at), user, device, browser, os });
         }
     }
 
-    /// What is known of two sessions that merge.
+    /// The profile of two sessions that merge: the one that was named earlier.
     pub fn earlier(one: &Arc<Self>, other: &Arc<Self>) -> Arc<Self> {
         match (one.at, other.at) {
             (Some(at), Some(others)) if others < at => Arc::clone(other),
@@ -164,11 +165,11 @@ impl Profile {
 /// What is left of events that are not kept any more.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Base {
-    /// What was found among them.
+    /// The signals that were found among them.
     pub signals: Vec<SignalContent>,
-    /// Where they lie, and their event ids: the first 8 and the last 24 (I8).
+    /// Their offsets and event ids: the first 8 and the last 24 (I8).
     pub records: Vec<(i64, Arc<str>)>,
-    /// Where they were.
+    /// The routes and pages that they were on.
     pub path: Path,
 }
 
@@ -184,31 +185,31 @@ pub struct Path {
 }
 
 impl Path {
-    /// Goes where the next event is. `true` if that is somewhere else.
-    pub fn go(&mut self, fact: &Fact) -> bool {
+    /// Adds the route and page of the next event. `true` if either is another than before.
+    pub fn go(&mut self, event: &NormalizedEvent) -> bool {
         let (route, url) = self.last.as_ref().map_or((None, None), |(route, url)| (Some(route), Some(url)));
         let is_new = |last: Option<&Arc<str>>, next: &Arc<str>| !next.is_empty() && last != Some(next);
-        let (new_route, new_page) = (is_new(route, &fact.route), is_new(url, &fact.url));
+        let (new_route, new_page) = (is_new(route, &event.route), is_new(url, &event.url));
         if !new_route && !new_page {
             return false;
         }
         if new_route && self.routes.len() < PATH {
-            self.routes.push(Arc::clone(&fact.route));
+            self.routes.push(Arc::clone(&event.route));
         }
         if new_page && self.pages.len() < PATH {
-            self.pages.push(Arc::clone(&fact.url));
+            self.pages.push(Arc::clone(&event.url));
         }
         let keep = |last: Option<&Arc<str>>, next: &Arc<str>| {
             if next.is_empty() { last.cloned().unwrap_or_else(|| Arc::clone(next)) } else { Arc::clone(next) }
         };
-        self.last = Some((keep(route, &fact.route), keep(url, &fact.url)));
+        self.last = Some((keep(route, &event.route), keep(url, &event.url)));
         true
     }
 
     /// Whether an event is where the last one was.
-    pub fn is_at(&self, fact: &Fact) -> bool {
+    pub fn is_at(&self, event: &NormalizedEvent) -> bool {
         self.last.as_ref().is_some_and(|(route, url)| {
-            (fact.route.is_empty() || fact.route == *route) && (fact.url.is_empty() || fact.url == *url)
+            (event.route.is_empty() || event.route == *route) && (event.url.is_empty() || event.url == *url)
         })
     }
 
@@ -220,7 +221,7 @@ impl Path {
 
 /// A pass over some events that follow one another.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Stretch {
+pub struct Segment {
     /// The state of the matchers before them.
     pub before: Scan,
     /// What was found for good among them.

@@ -13,7 +13,7 @@ use crate::engine::Millis;
 /// What every generated event names as its SDK.
 pub const SDK: &str = "tidewatch-generate";
 
-/// Who walks, and with what.
+/// A visitor, and the device and browser that they use.
 #[derive(Debug, Clone)]
 pub struct Visitor {
     /// Their session.
@@ -266,7 +266,7 @@ pub struct Line<'a> {
 pub struct Batch {
     /// When it arrives: true time.
     pub arrived_at: Millis,
-    /// Whose it is.
+    /// The visitor that sends it.
     pub visitor: Arc<Visitor>,
     /// The events, of one tab, in order of `seq`; a repeat shares them.
     pub events: Arc<[Event]>,

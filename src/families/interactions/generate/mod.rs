@@ -35,9 +35,9 @@ mod walk;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+pub use self::commands::commands;
 use self::event::Batch;
 use self::human::Human;
-pub use self::commands::commands;
 pub use self::truth::{Label, Rule, Sign};
 use crate::engine::Millis;
 
@@ -83,7 +83,7 @@ pub struct Generator {
 impl Generator {
     /// Begins.
     pub fn new(plan: Plan) -> Self {
-        // Sessions are numbered from 0: the last number is nobody's.
+        // Sessions are numbered from 0: no session has the last number.
         let arrivals = Human::new(plan.seed, u64::MAX);
         Self { plan, arrivals, begun: 0, next: 0.0, queue: BinaryHeap::new(), queued: 0, signs: Vec::new() }
     }

@@ -25,11 +25,11 @@ use super::event::Interaction;
 use crate::config::{IngestConfig, Secret};
 use crate::engine::{Event as _, Millis};
 use crate::http::{ApiError, CanIngest};
+use crate::ingest::Source;
 use crate::ingest::body::{Form, at};
 use crate::ingest::fields::{self, AHEAD};
-use crate::ingest::handler::{AnswerToBatch, AnswerToOne, Handler};
+use crate::ingest::handler::{Answer, Handler};
 use crate::ingest::item::{Arrival, Item, Origin, Submission};
-use crate::ingest::Source;
 
 /// How far a device's clock may be wrong before it is corrected.
 const SKEW: Millis = 2 * 60 * 1000;
@@ -81,11 +81,11 @@ pub fn routes() -> OpenApiRouter<Handler<Interactions>> {
 #[utoipa::path(
     post,
     path = "/v1/interactions",
-    operation_id = "interactions",
+    operation_id = "sendInteractions",
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
     request_body = Body,
-    responses((status = 202, description = "Kafka holds what is accepted.", body = InteractionsAnswer, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
+    responses((status = 202, description = "Kafka holds what is accepted.", body = Answer<Receipt>, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
 )]
 async fn post(
     State(handler): State<Handler<Interactions>>,
@@ -125,15 +125,6 @@ struct InteractionBatch {
     #[schema(format = DateTime)]
     sent_at: Option<String>,
     context: Option<Context>,
-}
-
-/// The answer to an interaction, or to a batch of them.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it describes what the handler answers")]
-enum InteractionsAnswer {
-    One(AnswerToOne<Receipt>),
-    Batch(AnswerToBatch<Receipt>),
 }
 
 /// An item as it may enter the log.

@@ -5,7 +5,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::families::interactions::event::{Body, FailureKind, FieldKind, NavigationKind, PageKind, Point, PointerKind};
+use crate::families::interactions::event::{
+    Body, FailureKind, FieldKind, NavigationKind, PageKind, Point, PointerKind,
+};
 use crate::ingest::body;
 use crate::ingest::body::{Items, Shared};
 

@@ -8,7 +8,7 @@ use crate::families::interactions::generate::truth::Rule::{DeadClick, ErrorClick
 use crate::families::interactions::generate::walk::Walk;
 
 /// How long a dead click waits for an answer.
-const PATIENCE: Millis = 7_000;
+const ANSWER_TIMEOUT: Millis = 7_000;
 
 fn on_a_control(walk: &mut Walk) -> &'static Element {
     let page = any_page(&mut walk.human);
@@ -46,7 +46,7 @@ pub(super) fn rage(walk: &mut Walk) {
     match kind {
         1 => walk.answer(20, 400),
         2 => {
-            walk.sign(DeadClick, Planted, started_at, ended_at + PATIENCE);
+            walk.sign(DeadClick, Planted, started_at, ended_at + ANSWER_TIMEOUT);
             walk.stare(8_000, 14_000);
         }
         _ => {}
@@ -104,7 +104,7 @@ pub(super) fn dead(walk: &mut Walk) {
         walk.tremble();
         walk.press(target, false);
     }
-    let ended_at = walk.last_click + PATIENCE;
+    let ended_at = walk.last_click + ANSWER_TIMEOUT;
     walk.stare(8_000, 15_000);
     walk.sign(DeadClick, Planted, started_at, ended_at);
     walk.leave();
@@ -150,7 +150,7 @@ pub(super) fn not_dead(walk: &mut Walk) {
             at
         }
     };
-    walk.sign(DeadClick, NearMiss, started_at, started_at + PATIENCE);
+    walk.sign(DeadClick, NearMiss, started_at, started_at + ANSWER_TIMEOUT);
     walk.leave();
 }
 

@@ -1,5 +1,5 @@
 //! What a person does on a page, gesture by gesture. Each gesture emits its events at the walk's own time and lets that
-//! time pass; nobody waits. A click by [`Walk::click`] and what follows from it are far enough from all else to be no sign
+//! time pass in the log alone, without waiting for it. A click by [`Walk::click`] and what follows from it are far enough from all else to be no sign
 //! of frustration by themselves.
 
 mod form;

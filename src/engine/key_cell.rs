@@ -1,0 +1,68 @@
+//! What is kept under a key.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+use super::duplicates::Sequence;
+use super::event::Millis;
+use super::slot::Slot;
+use super::small_map::SmallMap;
+use super::time::KeyTime;
+use super::timers::KeyTimers;
+
+/// What a key keeps besides entries and timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub time: KeyTime,
+    /// How far the key has dropped: what was due up to here is finalised and gone (I9).
+    pub dropped_through: Millis,
+    /// All its records so far are those of one producer, whose sequence has no gap: they come in order (I3).
+    pub is_in_order: bool,
+}
+
+impl Head {
+    pub fn new(time: KeyTime) -> Self {
+        Self { time, dropped_through: Millis::MIN, is_in_order: true }
+    }
+}
+
+/// All that is kept under a key.
+pub(super) struct KeyCell<N, E, T> {
+    pub name: CompactString,
+    pub head: Head,
+    pub entries: SmallMap<N, Slot<E>>,
+    pub timers: KeyTimers<T>,
+    pub producers: SmallMap<Box<str>, Slot<Sequence>>,
+    /// How many aliases lead here.
+    pub aliases: u32,
+    /// The key's entry in the wake queue that counts.
+    pub wake: Option<Millis>,
+    /// In which commit its head was last touched.
+    pub head_touched: u32,
+}
+
+impl<N: Ord, E, T: Ord + Clone> KeyCell<N, E, T> {
+    pub fn new(name: &str, head: Head, touched: u32) -> Self {
+        Self {
+            name: name.into(),
+            head,
+            entries: SmallMap::default(),
+            timers: KeyTimers::default(),
+            producers: SmallMap::default(),
+            aliases: 0,
+            wake: None,
+            head_touched: touched,
+        }
+    }
+
+    /// Whether it can be forgotten: it has no entries, no timers and no aliases.
+    pub fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.timers.is_empty() && self.aliases == 0
+    }
+}
+
+/// The tenant of a key: what stands before the first `/`.
+pub(super) fn tenant_of(key: &str) -> &str {
+    // A search for a `char` costs more than such a short way on foot.
+    key.bytes().position(|byte| byte == b'/').map_or(key, |slash| &key[..slash])
+}
