@@ -36,11 +36,14 @@ async fn a_family_is_its_folder_its_schemas_and_topics_and_one_line() {
     room.build();
     let system = System::new(room.binary());
     try_it(&system);
+    let (topology, _) = system.tool(&["topology", "--format", "mermaid"]);
+    assert!(JOBS.iter().all(|job| topology.contains(job)), "{topology}");
 
     let all = system.start();
     all.ready().await;
     send(&system, &all).await;
     rows(&system, &all).await;
+    resources(&all).await;
     jobs(&system).await;
     backtests(&system);
     explanations(&system).await;
@@ -77,7 +80,9 @@ async fn send(system: &System, all: &system::Process) {
     let (status, answer) = all.post("/v1/meters", &json!({"meter": " ", "watts": 1})).await;
     assert_eq!((status, &answer["error"]["details"]["field"]), (422, &json!("meter")), "{answer}");
     let (_, document) = all.get("/openapi.json").await;
-    assert!(document["paths"]["/v1/meters"]["post"].is_object());
+    for path in ["/v1/meters", "/v1/meter-hours", "/v1/meter-alarms", "/v1/meter-alarms/{id}"] {
+        assert!(document["paths"][path].is_object(), "{path} is not described");
+    }
 
     let batch = json!({"events": [reading("5", "m2", 1, 5_500), reading("6", "m2", 2, 5_800)]});
     system.produce("m2", &batch.to_string());
@@ -104,6 +109,42 @@ async fn rows(system: &System, all: &system::Process) {
     system.gives(letters, json!(expected)).await;
     let (status, page) = all.get("/v1/incidents?family=meters").await;
     assert_eq!((status, &page["total"]), (200, &json!(2)), "{page}");
+}
+
+/// What is declared of the row types in `topics/*.yaml` is answered: lists with filters, rows by id, what is behind them.
+async fn resources(all: &system::Process) {
+    let answered = async |path: &str| {
+        let (status, page) = all.get(path).await;
+        assert_eq!(status, 200, "{path}: {page}");
+        page
+    };
+    let list = async |path: &str, name: &str| {
+        let page = answered(path).await;
+        let meters =
+            page[name].as_array().unwrap().iter().map(|row| row["meter"].as_str().unwrap().to_owned());
+        let mut meters: Vec<String> = meters.collect();
+        meters.sort();
+        meters
+    };
+    for (query, meters) in [
+        ("", vec!["m1", "m2"]),
+        ("?meter=m1", vec!["m1"]),
+        ("?open=true", vec!["m2"]),
+        ("?open=true&meter=m1", vec![]),
+    ] {
+        assert_eq!(list(&format!("/v1/meter-alarms{query}"), "meter_alarms").await, meters, "{query}");
+    }
+    assert_eq!(list(&format!("/v1/meter-hours?meter=m3&from={}", minute(0)), "meter_hours").await, ["m3"]);
+    assert!(list(&format!("/v1/meter-hours?to={}", minute(0)), "meter_hours").await.is_empty());
+    let (status, error) = all.get("/v1/meter-alarms?mete=m1").await;
+    assert!(status >= 400, "{error}");
+    let alarm = answered("/v1/meter-alarms?meter=m1").await["meter_alarms"][0].take();
+    let path = format!("/v1/meter-alarms/{}", alarm["id"].as_str().unwrap());
+    assert_eq!(answered(&path).await["peak_watts"], 7_000);
+    assert_eq!(
+        answered(&format!("{path}/evidence")).await["evidence"]["records"].as_array().map(Vec::len),
+        Some(3)
+    );
 }
 
 /// Each job has a group and a changelog of its own, and progress and accounting are by job.

@@ -92,8 +92,8 @@ impl System {
     pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(&self.binary);
         command.args(arguments).env("TIDEWATCH_LOG", "warn").stdin(Stdio::null());
-        // A dry run has no system.
-        if arguments[0] != "try" {
+        // These have no system.
+        if !["try", "topology"].contains(&arguments[0]) {
             command.arg("--config").arg(&self.file);
         }
         let output = command.output().unwrap();

@@ -1,20 +1,7 @@
 -- Times in which meters read more than their tenants allow: the projection of the topic meter-alarms (I1).
 CREATE TABLE IF NOT EXISTS meter_alarms
 (
-    id                UUID                             COMMENT 'Name of the row, the same in all its versions',
-    version           UInt64                           COMMENT 'Orders the versions of the row: generation, input offset, emission' CODEC(Delta, ZSTD(1)),
-    retracted         UInt8                            COMMENT '1: the row no longer holds',
-    final             UInt8                            COMMENT '1: nothing will change the row any more',
-    merged_into       Nullable(UUID)                   COMMENT 'Of a retracted row: the row that has absorbed it',
-    tenant            LowCardinality(String)           COMMENT 'Whose it is',
-    key               String                           COMMENT 'The key under which it was folded' CODEC(ZSTD(1)),
-    operator          LowCardinality(String)           COMMENT 'Which operator emitted it',
-    operator_version  Int32                            COMMENT 'Semantic version of the operator' CODEC(ZSTD(1)),
-    settings_version  Int64                            COMMENT 'Settings in force: an offset of the topic settings' CODEC(ZSTD(1)),
-    first_arrival     DateTime64(3, 'UTC')             COMMENT 'Append time of the first record behind it; never changes for an id' CODEC(Delta, ZSTD(1)),
-    evidence_count    UInt64                           COMMENT 'How many records are behind it' CODEC(T64, ZSTD(1)),
-    evidence_first    Array(Tuple(topic LowCardinality(String), partition Int32, offset Int64, event_id String)) COMMENT 'The first 8 records behind it' CODEC(ZSTD(1)),
-    evidence_last     Array(Tuple(topic LowCardinality(String), partition Int32, offset Int64, event_id String)) COMMENT 'The last 24 records after those' CODEC(ZSTD(1)),
+-- include row_columns
     meter             String                           COMMENT 'The meter' CODEC(ZSTD(1)),
     opened_at         DateTime64(3, 'UTC')             COMMENT 'Time of the first reading above' CODEC(Delta, ZSTD(1)),
     closed_at         Nullable(DateTime64(3, 'UTC'))   COMMENT 'Time of the first reading that is not above; NULL: it is open' CODEC(ZSTD(1)),

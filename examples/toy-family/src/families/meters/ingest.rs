@@ -12,7 +12,7 @@ use super::event::Reading;
 use crate::config::{IngestConfig, Secret};
 use crate::http::{ApiError, CanIngest};
 use crate::ingest::body::{Form, at, parse};
-use crate::ingest::handler::{AnswerToBatch, AnswerToOne, Handler};
+use crate::ingest::handler::{Answer, Handler};
 use crate::ingest::item::{Item, Origin, Submission};
 use crate::ingest::{Source, fields};
 
@@ -73,10 +73,11 @@ pub fn routes() -> OpenApiRouter<Handler<Meters>> {
 #[utoipa::path(
     post,
     path = "/v1/meters",
+    operation_id = "sendMeterReadings",
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
     request_body = MeterReadings,
-    responses((status = 202, description = "Kafka holds what is accepted.", body = MetersAnswer, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
+    responses((status = 202, description = "Kafka holds what is accepted.", body = Answer<Receipt>, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
 )]
 async fn meters(
     State(handler): State<Handler<Meters>>,
@@ -117,15 +118,6 @@ enum MeterReadings {
 struct MeterBatch {
     /// At most 1000; more are answered with 413.
     events: Vec<MeterReading>,
-}
-
-/// The answer to a reading, or to a batch of them.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it describes what the handler answers")]
-enum MetersAnswer {
-    One(AnswerToOne<Receipt>),
-    Batch(AnswerToBatch<Receipt>),
 }
 
 /// What the answer says of an accepted reading.

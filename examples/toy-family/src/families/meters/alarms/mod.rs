@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use self::rows::{AlarmsRow, MeterAlarm};
 use crate::engine::rows::RowMeta;
-use crate::engine::{Context, Millis, Operator, Rejection, Trail};
+use crate::engine::{Context, EvidenceState, Millis, Operator, Rejection};
 use crate::families::incident::{Incident, Severity};
 use crate::families::meters::event::{Reading, meter_of};
 
@@ -59,7 +59,7 @@ struct Alarm {
     closed_at: Option<Millis>,
     above_watts: i64,
     peak_watts: i64,
-    trail: Trail,
+    evidence: EvidenceState,
 }
 
 impl Operator for Alarms {
@@ -95,9 +95,9 @@ impl Operator for Alarms {
                 closed_at: None,
                 above_watts: above,
                 peak_watts: watts,
-                trail: Trail::default(),
+                evidence: EvidenceState::default(),
             });
-            context.witness(&mut alarm.trail, reading);
+            context.add_evidence(&mut alarm.evidence, reading);
             alarm.peak_watts = alarm.peak_watts.max(watts);
             alarm.closed_at = (!is_above).then_some(occurred_at);
             alarm.emit(context);
@@ -141,7 +141,7 @@ impl Alarm {
 
     /// Name, version and provenance of its row of a kind.
     fn meta(&self, context: &mut Context<'_, Alarms>, kind: &str) -> RowMeta {
-        let meta = context.row_meta(&[kind, &self.event_id], self.first_arrival, &self.trail);
+        let meta = context.row_meta(&[kind, &self.event_id], self.first_arrival, &self.evidence);
         RowMeta { is_final: self.closed_at.is_some(), ..meta }
     }
 }
