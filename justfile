@@ -3,7 +3,7 @@
 default:
     @just --list
 
-# Play a real month through the whole path, on a stack of its own.
+# Play what the families show through the whole path, on a stack of its own. One alone: just demo -- --family civic
 demo *arguments:
     cargo demo {{arguments}}
 
@@ -30,6 +30,12 @@ schemathesis:
 # A thousand kills of sinks, at each step of a batch and at random moments.
 chaos-sink:
     SINK_KILLS=1000 cargo test --test it -- i6_killed_sinks_leave_every_view --nocapture
+
+# Bring up to date the pages that are made of the code. (docs/tables.md: tidewatch migrate --describe, with a database.)
+docs:
+    cargo run --quiet --bin tidewatch -- settings reference > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+    cargo run --quiet --bin tidewatch -- topology --format json > docs/architecture_flow.json.new && mv docs/architecture_flow.json.new docs/architecture_flow.json
+    cargo run --quiet --bin tidewatch -- topology --format yaml > docs/architecture_flow.yaml.new && mv docs/architecture_flow.yaml.new docs/architecture_flow.yaml
 
 # What CI runs.
 ci:

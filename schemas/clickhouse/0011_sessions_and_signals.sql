@@ -2,20 +2,7 @@
 -- in sla_metrics; the same warning about CLEANUP holds.
 CREATE TABLE IF NOT EXISTS signals
 (
-    id                UUID                             COMMENT 'Name of the row, the same in all its versions',
-    version           UInt64                           COMMENT 'Orders the versions of the row: generation, input offset, emission' CODEC(Delta, ZSTD(1)),
-    retracted         UInt8                            COMMENT '1: the row no longer holds',
-    final             UInt8                            COMMENT '1: nothing will change the row any more',
-    merged_into       Nullable(UUID)                   COMMENT 'Of a retracted row: the row that has absorbed it',
-    tenant            LowCardinality(String)           COMMENT 'Whose it is',
-    key               String                           COMMENT 'The key under which it was folded' CODEC(ZSTD(1)),
-    operator          LowCardinality(String)           COMMENT 'Which operator emitted it',
-    operator_version  Int32                            COMMENT 'Semantic version of the operator' CODEC(ZSTD(1)),
-    settings_version  Int64                            COMMENT 'Settings in force: an offset of the topic settings' CODEC(ZSTD(1)),
-    first_arrival     DateTime64(3, 'UTC')             COMMENT 'Append time of the first record behind it; never changes for an id' CODEC(Delta, ZSTD(1)),
-    evidence_count    UInt64                           COMMENT 'How many records are behind it' CODEC(T64, ZSTD(1)),
-    evidence_first    Array(Tuple(topic LowCardinality(String), partition Int32, offset Int64, event_id String)) COMMENT 'The first 8 records behind it' CODEC(ZSTD(1)),
-    evidence_last     Array(Tuple(topic LowCardinality(String), partition Int32, offset Int64, event_id String)) COMMENT 'The last 24 records after those' CODEC(ZSTD(1)),
+-- include row_columns
     session_id        String                           COMMENT 'The session, as its producer names it' CODEC(ZSTD(1)),
     rule              LowCardinality(String)           COMMENT 'Which rule found it: rage_click, dead_click ...',
     route             LowCardinality(String)           COMMENT 'The route on which it began',
@@ -48,20 +35,7 @@ COMMENT 'Signs of frustration in sessions: the last version of each row, without
 -- replaced as it goes on.
 CREATE TABLE IF NOT EXISTS sessions
 (
-    id                UUID                             COMMENT 'Name of the row, the same in all its versions',
-    version           UInt64                           COMMENT 'Orders the versions of the row: generation, input offset, emission' CODEC(Delta, ZSTD(1)),
-    retracted         UInt8                            COMMENT '1: the row no longer holds',
-    final             UInt8                            COMMENT '1: nothing will change the row any more',
-    merged_into       Nullable(UUID)                   COMMENT 'Of a retracted row: the row that has absorbed it',
-    tenant            LowCardinality(String)           COMMENT 'Whose it is',
-    key               String                           COMMENT 'The key under which it was folded' CODEC(ZSTD(1)),
-    operator          LowCardinality(String)           COMMENT 'Which operator emitted it',
-    operator_version  Int32                            COMMENT 'Semantic version of the operator' CODEC(ZSTD(1)),
-    settings_version  Int64                            COMMENT 'Settings in force: an offset of the topic settings' CODEC(ZSTD(1)),
-    first_arrival     DateTime64(3, 'UTC')             COMMENT 'Append time of the first record behind it; never changes for an id' CODEC(Delta, ZSTD(1)),
-    evidence_count    UInt64                           COMMENT 'How many records are behind it' CODEC(T64, ZSTD(1)),
-    evidence_first    Array(Tuple(topic LowCardinality(String), partition Int32, offset Int64, event_id String)) COMMENT 'The first 8 records behind it' CODEC(ZSTD(1)),
-    evidence_last     Array(Tuple(topic LowCardinality(String), partition Int32, offset Int64, event_id String)) COMMENT 'The last 24 records after those' CODEC(ZSTD(1)),
+-- include row_columns
     session_id        String                           COMMENT 'The session, as its producer names it; after a long pause, or a day, another row has the same' CODEC(ZSTD(1)),
     user              Nullable(String)                 COMMENT 'Who: a hash' CODEC(ZSTD(1)),
     device            LowCardinality(Nullable(String)) COMMENT 'desktop, mobile, tablet ...',

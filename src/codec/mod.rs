@@ -2,7 +2,8 @@
 //!
 //! The schemas are pinned in `schemas/avro/`, one file a schema, its id first in the name:
 //! `003-incidents.avsc` is schema 3, of the subject `incidents-value`. A schema never changes; a new
-//! one of the same subject gets the next free id. Source of the format:
+//! one of the same subject gets the next free id. What every row carries is included: `{ "include": "row-meta" }` stands for
+//! the text of `include/row-meta.avsc`. Source of the format:
 //! <https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format>.
 
 pub mod datum;
@@ -27,6 +28,9 @@ use serde::de::DeserializeOwned;
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/schemas/avro");
 
 static REGISTRY: LazyLock<BTreeMap<u32, PinnedSchema>> = LazyLock::new(load);
+
+/// What stands before the name of what is included.
+const INCLUDE: &str = "{ \"include\": \"";
 
 const MAGIC: u8 = 0;
 const HEADER: usize = 5;
@@ -101,7 +105,7 @@ pub struct PinnedSchema {
     pub id: u32,
     /// What it is the schema of: the file's name without id and ending.
     pub subject: &'static str,
-    /// The file's text.
+    /// The file's text, with what it includes.
     pub text: &'static str,
     /// The schema, parsed.
     pub schema: &'static Schema,
@@ -202,6 +206,16 @@ pub fn unframe(bytes: Option<&[u8]>) -> Result<(&'static PinnedSchema, &[u8]), C
     Ok((schema, datum))
 }
 
+/// The text of a schema with what it includes.
+fn expanded(text: &'static str) -> Result<&'static str, String> {
+    let Some((before, rest)) = text.split_once(INCLUDE) else { return Ok(text) };
+    let (name, after) = rest.split_once("\" }").ok_or("an include has no end")?;
+    let file = FILES.get_file(format!("include/{name}.avsc")).and_then(|file| file.contents_utf8());
+    let included = file.ok_or_else(|| format!("there is no include/{name}.avsc"))?;
+    // Leaked once, as the schema is.
+    expanded(Box::leak([before, included.trim_end(), after].concat().into_boxed_str()))
+}
+
 /// The files are part of the program, so a fault in them is a fault of the build: it panics, and the
 /// test `every_schema_loads` shows it.
 fn load() -> BTreeMap<u32, PinnedSchema> {
@@ -214,6 +228,7 @@ fn load() -> BTreeMap<u32, PinnedSchema> {
             .and_then(|(id, subject)| Some((id.parse::<u32>().ok()?, subject)))
             .unwrap_or_else(|| panic!("schemas/avro/{name}: expected a name like 007-subject.avsc"));
         let text = file.contents_utf8().unwrap_or_else(|| panic!("schemas/avro/{name}: not UTF-8"));
+        let text = expanded(text).unwrap_or_else(|error| panic!("schemas/avro/{name}: {error}"));
         let schema = PinnedSchema::parse(id, subject, text)
             .unwrap_or_else(|error| panic!("schemas/avro/{name}: {error}"));
         let former = schemas.insert(id, schema);
@@ -224,6 +239,7 @@ fn load() -> BTreeMap<u32, PinnedSchema> {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
     use uuid::Uuid;
 
     use super::*;
@@ -252,6 +268,54 @@ mod tests {
     #[test]
     fn every_schema_loads() {
         assert!(schemas().len() >= 4);
+    }
+
+    /// SHA-256 of each schema's JSON without its descriptions. Whoever has an id has the schema: a new one gets a new id.
+    const DIGESTS: [(u32, &str); 14] = [
+        (1, "0e3e61bdf75c0bdf1819c90eb452438b3bac876fc72116e41119ccdff11b66e4"),
+        (2, "563cb6c552c8e920d5f4a66cb7e1af6c2d84681b4a529784892ff9e6c4ca276c"),
+        (3, "ed6dcf916ffae9df3272318b67c0774510af854add63c1d8fdffe20707e7e647"),
+        (4, "0adddba415602a8873dccfb7c4204c2bd573836cd19a1c96aefd0e230008b76d"),
+        (5, "1a06b1a03a13ab8c5d036951784cee1a312a4a33547e9c80a8d46e9daceedc9f"),
+        (6, "9ed5c19ac1130860fcf618fcba7314087733f7998a323112b40ab85b3619fd32"),
+        (7, "f7f27916629a536fec4b2a5f04ec2ab51804f7e8149559176cd1bac797063886"),
+        (8, "078b0509f12740deb7e9a31b03eedea44facc296cf97bee364b5857352a86712"),
+        (9, "293a1ad3de160a9b8a3ae6781cf178e3cdfa4974d534b125af77b863d5df6cc4"),
+        (10, "32a67d01402fa6b477fcd7fd75dba96feb111b45c3e3f725bd8f553721c8417c"),
+        (11, "c37bb61f8cc6b0fd0a0d9d1e0e66a8f08411dab8962742c6929f6546e4cb6ecb"),
+        (12, "149146131ac749c96d7860030ea0c94129e88b681d0cd27c8a6b5fabf7abc0ea"),
+        (13, "09df7217b051f79fd93ba0af36b8ac2ac7ad60fd3133defc0709ad6a156863c1"),
+        (14, "8258ea2af362a87cadc99a31d41ee87de40e600a7c6e16738ccc5b892b78d2fd"),
+    ];
+
+    fn without_docs(value: serde_json::Value) -> serde_json::Value {
+        use serde_json::Value;
+        match value {
+            Value::Object(members) => {
+                let others = members.into_iter().filter(|(name, _)| name != "doc");
+                // In the order of the names.
+                let others: BTreeMap<_, _> =
+                    others.map(|(name, value)| (name, without_docs(value))).collect();
+                Value::Object(others.into_iter().collect())
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(without_docs).collect()),
+            value => value,
+        }
+    }
+
+    #[test]
+    fn no_schema_has_changed() {
+        for (id, expected) in DIGESTS {
+            let json = without_docs(serde_json::from_str(schemas()[&id].text).unwrap()).to_string();
+            let digest: String = Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(digest, expected, "schema {id}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_included() {
+        assert!(expanded("{ \"include\": \"nothing\" }").unwrap_err().contains("include/nothing.avsc"));
+        assert!(expanded("{ \"include\": \"row-meta").unwrap_err().contains("no end"));
     }
 
     #[test]

@@ -50,28 +50,42 @@ impl Config {
         if !(1..=64).contains(&self.process.threads) {
             return refuse("process.threads", self.process.threads.to_string(), "expected 1 to 64");
         }
-        // A transaction that gathers for longer would be ended by the broker's time-out of 15 s.
-        if self.process.commit_interval > Duration::from_secs(10) {
-            return refuse(
+        let [millisecond, second, minute] = [1, 1_000, 60_000].map(Duration::from_millis);
+        for (name, value, least, most, allowed) in [
+            // A transaction that gathers for longer would be ended by the broker's time-out of 15 s.
+            (
                 "process.commit_interval",
-                format!("{:?}", self.process.commit_interval),
-                "expected at most 10 s",
-            );
-        }
-        for (name, value, least) in [
-            ("process.commit_interval", self.process.commit_interval, Duration::from_millis(1)),
-            ("process.session_timeout", self.process.session_timeout, Duration::from_secs(1)),
-            ("sink.session_timeout", self.sink.session_timeout, Duration::from_secs(1)),
-            ("sink.batch_age", self.sink.batch_age, Duration::from_millis(1)),
-            ("ingest.delivery_timeout", self.ingest.delivery_timeout, Duration::from_millis(100)),
-            ("http.request_timeout", self.http.request_timeout, Duration::from_millis(100)),
+                self.process.commit_interval,
+                millisecond,
+                10 * second,
+                "expected 1ms to 10s",
+            ),
+            (
+                "process.session_timeout",
+                self.process.session_timeout,
+                second,
+                5 * minute,
+                "expected 1s to 5min",
+            ),
+            ("sink.session_timeout", self.sink.session_timeout, second, 5 * minute, "expected 1s to 5min"),
+            ("sink.batch_age", self.sink.batch_age, millisecond, 5 * minute, "expected 1ms to 5min"),
+            (
+                "ingest.delivery_timeout",
+                self.ingest.delivery_timeout,
+                100 * millisecond,
+                5 * minute,
+                "expected 100ms to 5min",
+            ),
+            (
+                "http.request_timeout",
+                self.http.request_timeout,
+                100 * millisecond,
+                5 * minute,
+                "expected 100ms to 5min, and more than ingest.delivery_timeout",
+            ),
         ] {
-            if value < least || value > Duration::from_secs(300) {
-                return refuse(
-                    name,
-                    format!("{value:?}"),
-                    "expected at most 5 minutes, and no less than 1 s for a session, 100 ms for a delivery or a request, 1 ms else",
-                );
+            if value < least || value > most {
+                return refuse(name, format!("{value:?}"), allowed);
             }
         }
         if self.http.request_timeout <= self.ingest.delivery_timeout {

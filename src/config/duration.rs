@@ -2,6 +2,20 @@
 
 use std::time::Duration;
 
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// The form of a duration, as JSON schemas have it.
+pub const DURATION: &str = "^[0-9]+ ?(ms|s|m|min|h|d)$";
+
+/// The schema of a duration.
+pub fn duration_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": DURATION,
+        "examples": ["100ms", "10s", "72h", "30d"],
+    })
+}
+
 /// Reads a duration like `100ms`, `10s`, `5min`, `72h` or `30d`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let refusal = || format!("{text:?} is no duration; expected a form like 100ms, 10s, 72h or 30d");

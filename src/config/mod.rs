@@ -12,10 +12,11 @@ mod sections;
 use std::collections::HashMap;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::check::{check_tenant, tenant};
-pub use self::duration::parse_duration;
+pub use self::duration::{DURATION, duration_schema, parse_duration};
 pub use self::secret::Secret;
 pub use self::sections::{
     ApiKeyConfig, ClickHouseConfig, HttpConfig, IngestConfig, KafkaConfig, ProcessConfig, QUERY_ALLOW, Scope,
@@ -44,24 +45,24 @@ pub enum ConfigError {
 }
 
 /// All settings of a process.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The log.
+    /// The Kafka cluster that holds the log.
     pub kafka: KafkaConfig,
-    /// The analysts' store.
+    /// The ClickHouse server that holds the tables.
     pub clickhouse: ClickHouseConfig,
-    /// This process's HTTP listener.
+    /// The HTTP listener of the process.
     pub http: HttpConfig,
-    /// Limits of what comes in.
+    /// The role `ingest`: how events are taken in and cleaned.
     pub ingest: IngestConfig,
-    /// The folding worker.
+    /// The role `process`: the workers that fold the family topics.
     pub process: ProcessConfig,
-    /// The writer of tables.
+    /// The role `sink`: how the tables are written.
     pub sink: SinkConfig,
-    /// The read API.
+    /// The role `serve`: the read API.
     pub serve: ServeConfig,
-    /// The API keys, each with its tenant and scopes. By default there are none.
+    /// The API keys, each an entry `[[api_keys]]` of the file with its tenant and scopes. By default there are none.
     #[serde(default)]
     pub api_keys: Vec<ApiKeyConfig>,
 }
@@ -125,6 +126,23 @@ impl Config {
         let config: Self = builder.build()?.try_deserialize()?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The defaults, whatever the environment says.
+    ///
+    /// # Errors
+    /// They can't be read: a fault of the program.
+    pub fn defaults() -> Result<serde_json::Value, ConfigError> {
+        Ok(defaults_and(None).build()?.try_deserialize()?)
+    }
+
+    /// What is allowed of a setting, as it is said where `value` is refused; `None` where it is not.
+    pub fn allowed(name: &str, value: &str) -> Option<&'static str> {
+        let config = defaults_and(None).set_override(name, value).ok()?.build().ok()?;
+        match config.try_deserialize::<Self>().ok()?.check() {
+            Err(ConfigError::NotAllowed { name: refused, allowed, .. }) if refused == name => Some(allowed),
+            _ => None,
+        }
     }
 }
 

@@ -6,28 +6,29 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use super::duration::parse_duration;
+use super::duration::{duration_schema, parse_duration};
 use super::secret::Secret;
 
 /// Section `kafka`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaConfig {
-    /// Bootstrap servers, `host:port,host:port`.
+    /// Bootstrap servers: `host:port`, several separated by commas.
     pub brokers: String,
-    /// Put before every topic, group and transactional id, so that several systems share a cluster.
+    /// Put before the name of every topic, group and transactional id, so that several systems can share a cluster.
     pub prefix: String,
-    /// Replicas of the topics that are created.
+    /// The replication factor of the topics that `tidewatch migrate` creates.
     pub replication: i32,
-    /// Further settings of librdkafka, by their own names (TLS, SASL …); in a file only, for the names have dots.
+    /// Further settings of librdkafka by their own names, for example `socket.timeout.ms`. In a file only: the names have dots.
     #[serde(default)]
     pub client: BTreeMap<String, Secret>,
 }
 
 /// Section `clickhouse`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClickHouseConfig {
     /// Its HTTP endpoint.
@@ -41,37 +42,41 @@ pub struct ClickHouseConfig {
 }
 
 /// Section `http`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
-    /// Where this process listens: `/livez`, `/readyz`, `/metrics`, and the routes of its roles.
+    /// The address and port of this process, for example `127.0.0.1:8080` or `[::]:8080`: health, metrics, and the routes of its roles.
     #[serde(deserialize_with = "address")]
+    #[schemars(with = "String")]
     pub listen: SocketAddr,
-    /// How long an answer may take before it is 503.
+    /// How long an answer may take; then it is 503.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub request_timeout: Duration,
-    /// Requests that are at work at once; those beyond are answered with 503 immediately.
+    /// How many requests are worked on at once; further ones are answered with 503 immediately.
     pub concurrent_requests: usize,
-    /// Live streams that are open at once, which don't count as requests at work.
+    /// How many live streams may be open at once. They do not count as requests.
     pub concurrent_streams: usize,
 }
 
 /// Section `ingest`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IngestConfig {
-    /// How long Kafka may take to acknowledge before the answer is 503.
+    /// How long Kafka may take to acknowledge events; then the answer is 503.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub delivery_timeout: Duration,
-    /// The secret with which ids of users are hashed: the same for all processes of a system, and for good. Without one each
-    /// process makes its own: hashes can't be compared beyond it, but nobody can guess users from them either.
+    /// The secret with which ids of users are hashed. Set the same for all processes of a system, and keep it: without it each
+    /// process makes one of its own at start, and a user's hash differs between processes and after a restart.
     #[serde(default)]
     pub salt: Option<Secret>,
-    /// Names of parameters of a URL's query whose values enter the log, with commas between.
+    /// Names of query parameters of URLs, separated by commas, whose values are kept. The values of all others are removed.
     #[serde(default = "query_allow")]
     pub query_allow: String,
-    /// A regular expression: a segment of a path that it matches as a whole is an id, besides those that look like one.
+    /// A regular expression for ids in URL paths that do not look like ids: a segment that it matches as a whole becomes `:id`.
     #[serde(default, deserialize_with = "whole_pattern")]
+    #[schemars(with = "Option<String>")]
     pub route_ids: Option<Regex>,
 }
 
@@ -91,70 +96,76 @@ fn query_allow() -> String {
 }
 
 /// Section `process`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessConfig {
-    /// Name of this instance, part of its transactional id: stable over restarts, its own among all instances.
+    /// The name of this worker, part of its transactional ids: unique among the processes of its role, and the same after a restart.
     pub instance: String,
-    /// How long a transaction gathers, from the end of the last one.
+    /// How long a transaction collects rows, counted from the end of the one before.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub commit_interval: Duration,
-    /// A transaction closes at so many rows.
+    /// A transaction is committed when it holds so many rows.
     pub commit_outputs: usize,
-    /// A transaction closes at so many bytes of rows.
+    /// A transaction is committed when it holds so many bytes of rows.
     pub commit_bytes: usize,
-    /// Silence after which the group gives this worker's partitions to another.
+    /// When a worker has not been heard of for so long, its partitions go to another.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub session_timeout: Duration,
-    /// Workers in this process, each a thread with clients of its own.
+    /// How many workers a job has in this process, each a thread with Kafka clients of its own.
     pub threads: usize,
-    /// A folder for local copies of the state, which shorten a restart; without one the changelog alone is read.
+    /// A folder for local copies of the state, which shorten a restart. Without it the state is read from the changelog alone.
     #[serde(default)]
     pub state_dir: Option<PathBuf>,
-    /// How often local copies are written; also when partitions are handed over, and at the end.
+    /// How often local copies are written. They are also written when partitions are handed over, and at the end.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub snapshot_interval: Duration,
 }
 
 /// Section `sink`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SinkConfig {
-    /// A batch closes at so many rows.
+    /// A batch is written when it holds so many rows.
     pub batch_rows: usize,
-    /// A batch closes at so many bytes.
+    /// A batch is written when it holds so many bytes.
     pub batch_bytes: usize,
-    /// A batch closes at this age.
+    /// A batch is written at this age at the latest.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub batch_age: Duration,
-    /// Silence after which the group gives this sink's partitions to another.
+    /// When a sink has not been heard of for so long, its partitions go to another.
     #[serde(deserialize_with = "duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub session_timeout: Duration,
 }
 
 /// Section `serve`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServeConfig {
-    /// What rows that were seen on the log may take in memory, about.
+    /// About how much memory the cache of rows may take, in bytes.
     pub cache_bytes: usize,
 }
 
 /// One of `api_keys`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKeyConfig {
     /// The key itself.
     pub key: Secret,
-    /// The tenant for which it speaks.
+    /// The tenant whose data it gives access to.
     pub tenant: String,
-    /// What it may do.
+    /// What it may do. `ingest`: send events; `read`: read rows and settings; `admin`: change settings.
     #[serde(deserialize_with = "scopes")]
     pub scopes: Vec<Scope>,
 }
 
 /// What an API key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum Scope {
     /// Send events.
     Ingest,

@@ -148,7 +148,7 @@ async fn print_rebuilt(config: &Config) -> Result<(), Failure> {
         different += report.different.total();
     }
     say(&format!(
-        "Replayed (tidewatch rebuild --all): {compared} rows of {tables} tables compared, {different} different.\n"
+        "Rebuilt (tidewatch rebuild --all): {compared} rows of {tables} tables compared, {different} different.\n"
     ));
     if different == 0 { Ok(()) } else { Err("the tables do not follow from the log".into()) }
 }

@@ -96,9 +96,9 @@ pub fn stream(resource: &Resource) -> Described {
     Described::new(&format!("{route}/stream"), Vec::new(), operation.build())
 }
 
-/// What a route about one row of a resource is, where somebody else answers it: `explain`, `Incident` …
-pub fn of_row(operation: &str, resource: &Resource, summary: &str) -> OperationBuilder {
-    let operation = reading(&format!("{operation}{}", pascal(resource.noun()))).summary(Some(summary));
+/// A route about one row of a resource; in its operation's id `{}` stands for what a row is called.
+pub fn of_row(id_of: &str, resource: &Resource, summary: &str) -> OperationBuilder {
+    let operation = reading(&id_of.replace("{}", &pascal(resource.noun()))).summary(Some(summary));
     with(operation, [id(resource)])
 }
 

@@ -24,7 +24,7 @@ macro_rules! file {
     };
 }
 
-static FILES: [File; 13] = [
+static FILES: [File; 14] = [
     file!("/", "text/html; charset=utf-8", "index.html"),
     file!("/page/style.css", "text/css; charset=utf-8", "style.css"),
     file!("/page/icon.svg", "image/svg+xml", "icon.svg"),
@@ -36,6 +36,7 @@ static FILES: [File; 13] = [
     file!("/page/incidents.js", JAVASCRIPT, "incidents.js"),
     file!("/page/levels.js", JAVASCRIPT, "levels.js"),
     file!("/page/list.js", JAVASCRIPT, "list.js"),
+    file!("/page/resources.js", JAVASCRIPT, "resources.js"),
     file!("/page/timeline.js", JAVASCRIPT, "timeline.js"),
     file!("/page/view.js", JAVASCRIPT, "view.js"),
 ];
@@ -134,7 +135,7 @@ mod tests {
     /// A file that was forgotten in the list would be missed by a browser only.
     #[test]
     fn every_file_of_the_folder_is_served() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/serve/page");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/read/page");
         let mut found: Vec<String> = fs::read_dir(folder)
             .unwrap()
             .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())

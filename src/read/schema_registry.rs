@@ -2,19 +2,22 @@
 //! deserialisers ask, and serialisers that register nothing (`auto.register.schemas=false`). Schemas are no secret: no key
 //! is needed.
 
+mod subjects;
+
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::subjects::{
+    Compatibility, LookUp, Mode, RegisteredSchema, RegistryError, SchemaText, SubjectVersion, find_id,
+    find_version, subject_of, versions_of,
+};
 use super::parameters::Parameters;
 use crate::codec;
-use crate::codec::PinnedSchema;
 use crate::http::{ApiError, JsonBytes, Path};
 
 /// What clients may ask besides, none of which changes an answer here: there is one form of a schema, and nothing is ever
@@ -50,166 +53,6 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
         .routes(routes!(mode_of_subject))
 }
 
-/// An error as Confluent's clients read it, beside the API's own.
-#[derive(Debug)]
-struct RegistryError {
-    code: u32,
-    error: ApiError,
-}
-
-#[derive(Serialize)]
-struct ConfluentError {
-    error_code: u32,
-    message: String,
-}
-
-impl RegistryError {
-    fn not_found(code: u32, message: &'static str) -> Self {
-        Self { code, error: ApiError::not_found(message) }
-    }
-
-    fn no_subject() -> Self {
-        Self::not_found(40_401, "Subject not found.")
-    }
-
-    fn no_version() -> Self {
-        Self::not_found(40_402, "Version not found.")
-    }
-
-    fn no_schema() -> Self {
-        Self::not_found(40_403, "Schema not found.")
-    }
-}
-
-impl From<ApiError> for RegistryError {
-    fn from(error: ApiError) -> Self {
-        Self { code: u32::from(error.status().as_u16()), error }
-    }
-}
-
-impl IntoResponse for RegistryError {
-    fn into_response(self) -> Response {
-        let beside = ConfluentError { error_code: self.code, message: self.error.to_string() };
-        self.error.respond_beside(beside)
-    }
-}
-
-/// A schema by its id.
-#[derive(Serialize, ToSchema)]
-struct SchemaText {
-    /// Avro, as text.
-    schema: &'static str,
-}
-
-/// A version of a subject.
-#[derive(Serialize, ToSchema)]
-struct SubjectVersion {
-    subject: String,
-    version: usize,
-}
-
-/// A schema as a version of its subject.
-#[derive(Serialize, ToSchema)]
-struct RegisteredSchema {
-    subject: String,
-    version: usize,
-    id: u32,
-    /// Avro, as text.
-    schema: &'static str,
-}
-
-impl RegisteredSchema {
-    fn of(version: usize, schema: &'static PinnedSchema) -> Self {
-        Self { subject: subject_of(schema), version, id: schema.id, schema: schema.text }
-    }
-}
-
-/// A schema to look for.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = SchemaToLookUp)]
-struct LookUp {
-    /// Avro, as text.
-    schema: String,
-    /// `AVRO`, also where it is missing.
-    #[serde(rename = "schemaType")]
-    schema_type: Option<String>,
-}
-
-/// How versions of a subject go together.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RegistryConfig)]
-struct Compatibility {
-    #[serde(rename = "compatibilityLevel")]
-    level: &'static str,
-}
-
-/// What may be done here.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RegistryMode)]
-struct Mode {
-    mode: &'static str,
-}
-
-/// A schema's id.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "it describes a parameter")]
-struct IdInPath {
-    /// The schema's id.
-    id: u32,
-}
-
-/// A subject.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "it describes a parameter")]
-struct SubjectInPath {
-    /// `TOPIC-value`.
-    #[param(example = "incidents-value")]
-    subject: String,
-}
-
-/// A version of a subject.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "it describes a parameter")]
-struct VersionInPath {
-    /// Its number, or `latest`.
-    #[param(pattern = "^([1-9][0-9]{0,8}|latest)$", example = "latest")]
-    version: String,
-}
-
-fn subject_of(schema: &PinnedSchema) -> String {
-    format!("{}-value", schema.subject)
-}
-
-/// The versions of a subject, by number from 1.
-fn versions_of(subject: &str) -> Result<Vec<(usize, &'static PinnedSchema)>, RegistryError> {
-    let own = codec::schemas().values().filter(|schema| subject_of(schema) == subject);
-    let versions: Vec<_> = (1..).zip(own).collect();
-    if versions.is_empty() { Err(RegistryError::no_subject()) } else { Ok(versions) }
-}
-
-fn find_version(subject: &str, version: &str) -> Result<RegisteredSchema, RegistryError> {
-    let mut versions = versions_of(subject)?;
-    let found = match version {
-        "latest" | "-1" => versions.pop(),
-        number => {
-            let number: usize = number.parse().map_err(|_| RegistryError {
-                code: 42_202,
-                error: ApiError::invalid("version", "expected a number from 1, or \"latest\""),
-            })?;
-            versions.into_iter().find(|(version, _)| *version == number)
-        }
-    };
-    found.map(|(version, schema)| RegisteredSchema::of(version, schema)).ok_or_else(RegistryError::no_version)
-}
-
-fn find_id(id: &str) -> Result<&'static PinnedSchema, RegistryError> {
-    let id = id.parse().map_err(|_| RegistryError::no_schema())?;
-    codec::schemas().get(&id).ok_or_else(RegistryError::no_schema)
-}
-
 /// Refuses parameters but those [without effect](WITHOUT_EFFECT).
 struct Harmless;
 
@@ -227,7 +70,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Harmless {
 }
 
 /// The kinds of schemas that there are.
-#[utoipa::path(get, path = "/schemas/types", tag = "registry", responses((status = 200, description = "`AVRO`.", body = Vec<String>)))]
+#[utoipa::path(get, path = "/schemas/types", operation_id = "listSchemaTypes", tag = "registry", responses((status = 200, description = "`AVRO`.", body = Vec<String>)))]
 async fn types(_: Harmless) -> Result<Json<[&'static str; 1]>, RegistryError> {
     Ok(Json(["AVRO"]))
 }
@@ -235,9 +78,9 @@ async fn types(_: Harmless) -> Result<Json<[&'static str; 1]>, RegistryError> {
 /// A schema, by the id that stands before a value.
 #[utoipa::path(
     get,
-    path = "/schemas/ids/{id}",
+    path = "/schemas/ids/{id}", operation_id = "getSchema",
     tag = "registry",
-    params(IdInPath),
+    params(("id" = u32, Path, description = "The schema's id.")),
     responses((status = 200, description = "The schema.", body = SchemaText))
 )]
 async fn by_id(Path(id): Path<String>, _: Harmless) -> Result<Json<SchemaText>, RegistryError> {
@@ -247,9 +90,9 @@ async fn by_id(Path(id): Path<String>, _: Harmless) -> Result<Json<SchemaText>, 
 /// A schema alone, by its id.
 #[utoipa::path(
     get,
-    path = "/schemas/ids/{id}/schema",
+    path = "/schemas/ids/{id}/schema", operation_id = "getSchemaText",
     tag = "registry",
-    params(IdInPath),
+    params(("id" = u32, Path, description = "The schema's id.")),
     responses((status = 200, description = "The schema: JSON.", body = Value))
 )]
 async fn text_by_id(Path(id): Path<String>, _: Harmless) -> Result<Response, RegistryError> {
@@ -259,9 +102,9 @@ async fn text_by_id(Path(id): Path<String>, _: Harmless) -> Result<Response, Reg
 /// The subjects, and their versions, that have the schema of an id.
 #[utoipa::path(
     get,
-    path = "/schemas/ids/{id}/versions",
+    path = "/schemas/ids/{id}/versions", operation_id = "listVersionsOfSchema",
     tag = "registry",
-    params(IdInPath),
+    params(("id" = u32, Path, description = "The schema's id.")),
     responses((status = 200, description = "One: an id is of one subject.", body = Vec<SubjectVersion>))
 )]
 async fn versions_of_id(
@@ -275,7 +118,7 @@ async fn versions_of_id(
 }
 
 /// Every subject: `TOPIC-value`.
-#[utoipa::path(get, path = "/subjects", tag = "registry", responses((status = 200, description = "The subjects.", body = Vec<String>)))]
+#[utoipa::path(get, path = "/subjects", operation_id = "listSubjects", tag = "registry", responses((status = 200, description = "The subjects.", body = Vec<String>)))]
 async fn subjects(_: Harmless) -> Result<Json<Vec<String>>, RegistryError> {
     let mut subjects: Vec<_> = codec::schemas().values().map(subject_of).collect();
     subjects.sort();
@@ -286,9 +129,9 @@ async fn subjects(_: Harmless) -> Result<Json<Vec<String>>, RegistryError> {
 /// The versions of a subject.
 #[utoipa::path(
     get,
-    path = "/subjects/{subject}/versions",
+    path = "/subjects/{subject}/versions", operation_id = "listSubjectVersions",
     tag = "registry",
-    params(SubjectInPath),
+    params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
     responses((status = 200, description = "Their numbers, from 1.", body = Vec<usize>))
 )]
 async fn versions(Path(subject): Path<String>, _: Harmless) -> Result<Json<Vec<usize>>, RegistryError> {
@@ -298,9 +141,12 @@ async fn versions(Path(subject): Path<String>, _: Harmless) -> Result<Json<Vec<u
 /// A version of a subject.
 #[utoipa::path(
     get,
-    path = "/subjects/{subject}/versions/{version}",
+    path = "/subjects/{subject}/versions/{version}", operation_id = "getSubjectVersion",
     tag = "registry",
-    params(SubjectInPath, VersionInPath),
+    params(
+        ("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value"),
+        ("version" = String, Path, description = "Its number, or `latest`.", pattern = "^([1-9][0-9]{0,8}|latest)$", example = "latest"),
+    ),
     responses((status = 200, description = "The version.", body = RegisteredSchema))
 )]
 async fn version(
@@ -313,9 +159,12 @@ async fn version(
 /// The schema alone of a version of a subject.
 #[utoipa::path(
     get,
-    path = "/subjects/{subject}/versions/{version}/schema",
+    path = "/subjects/{subject}/versions/{version}/schema", operation_id = "getSubjectVersionText",
     tag = "registry",
-    params(SubjectInPath, VersionInPath),
+    params(
+        ("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value"),
+        ("version" = String, Path, description = "Its number, or `latest`.", pattern = "^([1-9][0-9]{0,8}|latest)$", example = "latest"),
+    ),
     responses((status = 200, description = "The schema: JSON.", body = Value))
 )]
 async fn text_of_version(
@@ -328,9 +177,9 @@ async fn text_of_version(
 /// Which version of a subject a schema is. Nothing is registered.
 #[utoipa::path(
     post,
-    path = "/subjects/{subject}",
+    path = "/subjects/{subject}", operation_id = "findSubjectVersion",
     tag = "registry",
-    params(SubjectInPath),
+    params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
     request_body = LookUp,
     responses((status = 200, description = "The version.", body = RegisteredSchema))
 )]
@@ -361,7 +210,7 @@ const MODE: Mode = Mode { mode: "READONLY" };
 /// How versions of a subject go together.
 #[utoipa::path(
     get,
-    path = "/config",
+    path = "/config", operation_id = "getRegistryConfig",
     tag = "registry",
     responses((status = 200, description = "A version reads what those before it wrote.", body = Compatibility))
 )]
@@ -372,9 +221,9 @@ async fn config(_: Harmless) -> Result<Json<Compatibility>, RegistryError> {
 /// How the versions of a subject go together.
 #[utoipa::path(
     get,
-    path = "/config/{subject}",
+    path = "/config/{subject}", operation_id = "getSubjectConfig",
     tag = "registry",
-    params(SubjectInPath),
+    params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
     responses((status = 200, description = "A version reads what those before it wrote.", body = Compatibility))
 )]
 async fn config_of_subject(
@@ -387,7 +236,7 @@ async fn config_of_subject(
 /// What may be done here.
 #[utoipa::path(
     get,
-    path = "/mode",
+    path = "/mode", operation_id = "getRegistryMode",
     tag = "registry",
     responses((status = 200, description = "To read: schemas come with the program.", body = Mode))
 )]
@@ -398,9 +247,9 @@ async fn mode(_: Harmless) -> Result<Json<Mode>, RegistryError> {
 /// What may be done with a subject.
 #[utoipa::path(
     get,
-    path = "/mode/{subject}",
+    path = "/mode/{subject}", operation_id = "getSubjectMode",
     tag = "registry",
-    params(SubjectInPath),
+    params(("subject" = String, Path, description = "`TOPIC-value`.", example = "incidents-value")),
     responses((status = 200, description = "To read: schemas come with the program.", body = Mode))
 )]
 async fn mode_of_subject(Path(subject): Path<String>, _: Harmless) -> Result<Json<Mode>, RegistryError> {
@@ -410,42 +259,4 @@ async fn mode_of_subject(Path(subject): Path<String>, _: Harmless) -> Result<Jso
 /// A text that is JSON already.
 fn json(text: &'static str) -> Response {
     ([(axum::http::header::CONTENT_TYPE, "application/json")], text).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use apache_avro::schema_compatibility::SchemaCompatibility;
-
-    use super::*;
-
-    #[test]
-    fn a_version_reads_what_those_before_it_wrote() {
-        let mut pairs = 0;
-        for schema in codec::schemas().values() {
-            for (_, older) in
-                versions_of(&subject_of(schema)).unwrap().iter().filter(|(_, s)| s.id < schema.id)
-            {
-                SchemaCompatibility::can_read(older.schema, schema.schema).unwrap();
-                pairs += 1;
-            }
-        }
-        assert!(pairs > 0);
-    }
-
-    #[test]
-    fn versions_are_numbered_by_subject() {
-        let found = |version| find_version("incidents-value", version).map(|found| (found.version, found.id));
-        assert_eq!(found("1").unwrap(), (1, 3));
-        assert_eq!(found("2").unwrap(), (2, 5));
-        assert_eq!(found("latest").unwrap(), found("-1").unwrap());
-        for (subject, version, code) in [
-            ("incidents", "1", 40_401),
-            ("incidents-value", "0", 40_402),
-            ("incidents-value", "999", 40_402),
-            ("incidents-value", "first", 42_202),
-        ] {
-            assert_eq!(find_version(subject, version).err().unwrap().code, code, "{subject} {version}");
-        }
-        assert_eq!(find_id("0").err().unwrap().code, 40_403);
-    }
 }

@@ -61,7 +61,11 @@ async fn lacking(
 ) -> Result<Option<String>, clickhouse::error::Error> {
     let columns = "SELECT ?fields FROM system.columns WHERE database = currentDatabase()";
     let columns: Vec<Column> = client.query(columns).fetch_all().await?;
-    Ok(resources.iter().find_map(|resource| {
+    Ok(first_lack(resources, &columns))
+}
+
+fn first_lack(resources: &[Resource], columns: &[Column]) -> Option<String> {
+    resources.iter().find_map(|resource| {
         let view = resource.view();
         let has = |name: &str| columns.iter().any(|column| column.table == view && column.name == name);
         let field = resource.needed().find(|name| !has(name))?;
@@ -69,5 +73,30 @@ async fn lacking(
             "the view {view} has no column {field}, which {} answers; is `tidewatch migrate` due?",
             resource.route
         ))
-    }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource;
+
+    #[test]
+    fn a_view_without_a_column_that_is_answered_is_named() {
+        let resources = resource::all().unwrap();
+        let columns = |table: String, names: Vec<&str>| {
+            names
+                .into_iter()
+                .map(|name| Column { table: table.clone(), name: name.to_owned() })
+                .collect::<Vec<_>>()
+        };
+        let mut all: Vec<Column> = resources
+            .iter()
+            .flat_map(|resource| columns(resource.view(), resource.needed().collect()))
+            .collect();
+        assert_eq!(first_lack(resources, &all), None);
+        all.retain(|column| (column.table.as_str(), column.name.as_str()) != ("signals_current", "rule"));
+        let lack = first_lack(resources, &all).unwrap();
+        assert!(lack.contains("signals_current has no column rule, which /v1/signals answers"), "{lack}");
+    }
 }

@@ -69,15 +69,12 @@ pub(super) fn compile(
     fields: &[Field],
 ) -> Result<Vec<Filter>, (String, FilterError)> {
     let mut names = BTreeSet::from(OTHERS);
-    let filter = |filter: &'static FilterDeclaration| match names.insert(&filter.name) {
-        true => Filter::new(filter, fields),
-        false => Err(FilterError::Name),
-    };
-    let filter = {
-        let mut filter = filter;
-        move |declared: &'static FilterDeclaration| {
-            filter(declared).map_err(|error| (declared.name.clone(), error))
-        }
+    let filter = |declared: &'static FilterDeclaration| {
+        let filter = match names.insert(&declared.name) {
+            true => Filter::new(declared, fields),
+            false => Err(FilterError::Name),
+        };
+        filter.map_err(|error| (declared.name.clone(), error))
     };
     declared.iter().map(filter).collect()
 }

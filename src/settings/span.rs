@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::parse_duration;
+use crate::config::{duration_schema, parse_duration};
 use crate::engine::Millis;
 
 /// A duration in whole ms, written like `100ms`, `10s`, `5min`, `72h` or `30d`.
@@ -48,12 +48,8 @@ impl JsonSchema for Span {
         "Span".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "pattern": "^[0-9]+ ?(ms|s|m|min|h|d)$",
-            "examples": ["100ms", "10s", "72h", "30d"],
-        })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        duration_schema(generator)
     }
 }
 

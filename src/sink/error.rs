@@ -5,11 +5,15 @@ use tokio::task::JoinError;
 
 use super::plan::PlanError;
 use crate::codec::CodecError;
+use crate::resource::ResourceError;
 use crate::store;
 
 /// Why the sink can't start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
+    /// What is declared of resources is not sound.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
     /// A topic's records don't fit its table.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -3,7 +3,8 @@
 //! A file is `NNNN_name.sql`. It holds statements, each closed by a line that ends in `;`, and comments on lines of
 //! their own that begin with `--`. A file is recorded once all of it is applied, so after a crash it runs
 //! again from its beginning: every statement has to bear that (`IF NOT EXISTS`, `CREATE OR REPLACE VIEW`). A
-//! file that was applied never changes; what comes after is a new file. Of several programs that migrate at once, one does
+//! file that was applied never changes; what comes after is a new file. A line `-- include NAME` stands for the lines of
+//! `include/NAME.sql`, in what is applied as in its checksum. Of several programs that migrate at once, one does
 //! and the others wait for it.
 
 mod describe;
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 pub use self::describe::describe;
 use self::lock::Lock;
 use crate::config::ClickHouseConfig;
+use crate::resource::{self, ResourceError};
 use crate::store;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/schemas/clickhouse");
@@ -49,6 +51,9 @@ pub struct Applied {
 /// Why the tables could not be brought up to date. What was applied before stays; running again goes on there.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
+    /// What is declared of resources is not sound.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
     /// ClickHouse could not be asked, or refused.
     #[error(
         "can't {what} at {url}: {}; are clickhouse.url, user and password right?",
@@ -142,6 +147,7 @@ struct Record {
 /// # Errors
 /// If ClickHouse is away or refuses, or if the files and what was applied disagree ([`MigrateError`]).
 pub async fn migrate(config: &ClickHouseConfig) -> Result<Vec<Applied>, MigrateError> {
+    resource::all().map_err(Clone::clone)?;
     let failed = |what: &str| {
         let what = format!("{what} of database {}", config.database);
         move |source| MigrateError::ClickHouse { what, url: config.url.clone(), source }
@@ -261,7 +267,8 @@ fn load() -> Vec<Migration> {
                 .and_then(|(number, _)| number.parse().ok())
                 .unwrap_or_else(|| panic!("schemas/clickhouse/{name}: expected a name like 0007_what.sql"));
             let text = file.contents_utf8().unwrap_or_else(|| panic!("schemas/clickhouse/{name}: not UTF-8"));
-            Migration { number, name, checksum: checksum(text), statements: statements(text) }
+            let text = expanded(text).unwrap_or_else(|error| panic!("schemas/clickhouse/{name}: {error}"));
+            Migration { number, name, checksum: checksum(&text), statements: statements(&text) }
         })
         .collect();
     migrations.sort_by_key(|migration| migration.number);
@@ -269,6 +276,22 @@ fn load() -> Vec<Migration> {
         assert!(pair[0].number < pair[1].number, "schemas/clickhouse: number {} is taken", pair[0].number);
     }
     migrations
+}
+
+/// The text of a file with what it includes.
+fn expanded(text: &str) -> Result<String, String> {
+    let mut expanded = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        match line.strip_prefix("-- include ") {
+            None => expanded.push_str(line),
+            Some(name) => {
+                let path = format!("include/{}.sql", name.trim_end());
+                let included = FILES.get_file(&path).and_then(|file| file.contents_utf8());
+                expanded.push_str(included.ok_or_else(|| format!("there is no {path}"))?);
+            }
+        }
+    }
+    Ok(expanded)
 }
 
 fn checksum(text: &str) -> String {
@@ -297,53 +320,4 @@ fn statements(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn migration(number: u32, name: &'static str, checksum: &str) -> Migration {
-        Migration { number, name, checksum: checksum.into(), statements: vec![] }
-    }
-
-    #[test]
-    fn every_migration_loads() {
-        assert!(MIGRATIONS.len() >= 3);
-        for migration in MIGRATIONS.iter() {
-            assert!(!migration.statements.is_empty(), "{}", migration.name);
-            for statement in &migration.statements {
-                let repeatable = [
-                    "IF NOT EXISTS",
-                    "IF EXISTS",
-                    "CREATE OR REPLACE",
-                    "MODIFY TTL",
-                    "MODIFY SETTING",
-                    "MODIFY COMMENT",
-                ];
-                assert!(repeatable.iter().any(|words| statement.contains(words)), "{statement}");
-            }
-        }
-    }
-
-    #[test]
-    fn statements_are_split_at_lines() {
-        let text =
-            "-- a; comment;\nSELECT ';' AS a,\n  -- inside;\n  2;\n\n-- x\nSELECT 3;  \nSELECT 4\n--\n";
-        assert_eq!(statements(text), ["SELECT ';' AS a,\n  2", "\nSELECT 3", "SELECT 4\n"]);
-    }
-
-    #[test]
-    fn only_what_is_new_is_pending() {
-        let files = [migration(1, "0001_a.sql", "a"), migration(2, "0002_b.sql", "b")];
-        let pending = |applied: &[(u32, &str)]| {
-            let applied = applied.iter().map(|(number, sum)| (*number, sum.to_string())).collect();
-            pending(&files, &applied, "d").map(|found| found.iter().map(|m| m.number).collect::<Vec<_>>())
-        };
-        assert_eq!(pending(&[]).unwrap(), [1, 2]);
-        assert_eq!(pending(&[(1, "a")]).unwrap(), [2]);
-        assert!(pending(&[(1, "a"), (2, "b"), (3, "newer")]).unwrap().is_empty());
-        assert!(matches!(pending(&[(1, "x")]), Err(MigrateError::Changed { file: "0001_a.sql", .. })));
-        assert!(matches!(
-            pending(&[(2, "b")]),
-            Err(MigrateError::OutOfOrder { file: "0001_a.sql", newest: 2, .. })
-        ));
-    }
-}
+mod tests;

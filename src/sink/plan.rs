@@ -25,6 +25,7 @@ use crate::codec::path::{FieldPath, find};
 use crate::codec::program::{Output, Program, Unfit};
 use crate::codec::shape::Scoped;
 use crate::codec::{CodecError, PinnedSchema};
+use crate::resource::Resource;
 
 /// What the name of a union's field is followed by where the column holds which of the union's records it is.
 const KIND: &str = "kind";
@@ -73,6 +74,16 @@ pub enum PlanError {
         column_type: String,
         /// The schema's subject.
         subject: &'static str,
+    },
+    /// What the API answers has no column.
+    #[error("table {table}: there is no column {field}, which {route} answers")]
+    Unanswered {
+        /// The table.
+        table: String,
+        /// The field.
+        field: String,
+        /// The route.
+        route: &'static str,
     },
     /// A column's type is none that is written.
     #[error("table {table}: column {column}: {source}")]
@@ -246,6 +257,18 @@ impl Plan {
     /// The columns whose values come from the log.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(String::as_str)
+    }
+
+    /// Checks that it writes all that a resource answers.
+    ///
+    /// # Errors
+    /// An answered field has no column.
+    pub fn answers(&self, resource: &'static Resource) -> Result<(), PlanError> {
+        let lacks = |field: &&str| !self.columns.iter().any(|column| column == field);
+        resource.needed().find(lacks).map_or(Ok(()), |field| {
+            let (table, field, route) = (self.table.clone(), field.to_owned(), &*resource.route);
+            Err(PlanError::Unanswered { table, field, route })
+        })
     }
 
     /// The statement under which rows are sent.

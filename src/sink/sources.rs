@@ -14,6 +14,7 @@ use crate::engine::rows::DeadLetter;
 use crate::http::Readiness;
 use crate::log::topics::Topic;
 use crate::log::{Log, topics};
+use crate::resource;
 use crate::runtime::is_mark;
 use crate::store;
 
@@ -111,6 +112,10 @@ impl Source {
     ) -> Result<Self, SinkError> {
         let subject = topic.schema.as_deref().unwrap_or(&topic.name);
         let plan = Plan::new(newest(&topic.name, subject)?, table, columns)?;
+        let resources = resource::all().map_err(Clone::clone)?;
+        if let Some(resource) = resources.iter().find(|resource| resource.topic() == topic.name) {
+            plan.answers(resource)?;
+        }
         let letters = newest(DEAD_LETTERS, DEAD_LETTERS)?;
         let is_family = topic.owner == "ingest";
         Ok(Self { topic: log.name(&topic.name), local_topic: &topic.name, plan, is_family, letters })

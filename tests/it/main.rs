@@ -24,6 +24,7 @@ mod operation;
 mod page;
 mod proxy;
 mod python;
+mod readme;
 mod rebuild;
 mod registry;
 mod restore;

@@ -178,6 +178,7 @@ impl Compliance {
 #[utoipa::path(
     get,
     path = "/v1/sla",
+    operation_id = "getSlaCompliance",
     tag = "read",
     security(("bearer" = ["read"]), ("api_key" = ["read"])),
     params(

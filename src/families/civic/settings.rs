@@ -13,11 +13,13 @@ const DAY: Millis = 86_400_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CivicSettings {
-    /// Disorder allowance: how long an area waits for records that come out of order; 0s declares that none do.
+    /// How far an area's records may be out of order: its watermark stays so far behind its newest record (Flink's bound of
+    /// out-of-orderness). A breach is told so long after its due time. 0s: they come in order, and it is told at once.
     pub allowance: Span,
-    /// How long after it was resolved an issue still takes status changes; then its rows are final.
+    /// How long an issue that is resolved and past its due time still takes late status changes. Then its rows are final, and what
+    /// comes later goes to `late_events`.
     pub grace: Span,
-    /// Due time of a report without one of its own, counted from its opening; null: it has none.
+    /// The due time of a report that has none of its own, counted from its opening. `null`: it has none.
     pub default_due: Option<Span>,
 }
 

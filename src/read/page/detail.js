@@ -1,4 +1,4 @@
-// An opened incident: what it says, what happened around it, and why: its versions and the records behind it, read back from
+// An opened row, of incidents or of any resource: what it says, what happened around it, and why: its versions and the records behind it, read back from
 // the log.
 
 import { ask } from "./api.js";
@@ -6,20 +6,20 @@ import { element, number, time } from "./dom.js";
 import { showTimeline } from "./timeline.js";
 
 /** What the row says already, or what only the evidence can say better. */
-const LEFT_OUT = new Set(["attributes", "title", "evidence_first", "evidence_last", "as_of", "stale"]);
+const LEFT_OUT = new Set(["evidence_first", "evidence_last", "as_of", "stale"]);
 /** A time, as the API spells it. */
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 
-/** Loads an incident and its evidence, and shows them in `place`; `take` gets the incident, which may be a newer version. */
-export async function showDetail(place, shown, { key, signal, take }) {
+/** Loads a row and its evidence, and shows them in `place`; `take` gets the row, which may be a newer version. */
+export async function showDetail(place, shown, { resource = "incidents", key, signal, take }) {
   place.setAttribute("aria-busy", "true");
   if (!place.hasChildNodes()) place.append(element("p", { class: "hint" }, "Reading the log …"));
-  const path = `v1/incidents/${encodeURIComponent(shown.id)}`;
-  const isOfSession = shown.family === "interactions";
+  const path = `v1/${resource}/${encodeURIComponent(shown.id)}`;
+  const isOfSession = resource === "incidents" && shown.family === "interactions";
   const parts = await Promise.all([
     attempt(ask(path, { key, signal }), (answer) => {
       take(answer);
-      return [...staleness(answer), facts(answer)];
+      return [...staleness(answer), facts(answer, resource === "incidents" ? ["title"] : [])];
     }),
     isOfSession ? attempt(showTimeline(shown, { key, signal }), (elements) => elements) : [],
     attempt(ask(`${path}/evidence`, { key, signal }), (answer) => [...history(answer), ...records(answer)]),
@@ -42,9 +42,12 @@ function staleness({ stale }) {
   return stale ? [element("p", { class: "stale" }, "This may be out of date.")] : [];
 }
 
-function facts(incident) {
-  const own = Object.entries(incident).filter(([name]) => !LEFT_OUT.has(name));
-  return element("dl", {}, [...own, ...Object.entries(incident.attributes)].map(fact));
+/** Its fields, without those that are `said` already; behind them the entries of those that are maps. */
+function facts(row, said) {
+  const isMap = ([, value]) => value !== null && typeof value === "object" && !Array.isArray(value);
+  const fields = Object.entries(row).filter(([name]) => !LEFT_OUT.has(name) && !said.includes(name));
+  const entries = fields.filter(isMap).flatMap(([, map]) => Object.entries(map));
+  return element("dl", {}, [...fields.filter((field) => !isMap(field)), ...entries].map(fact));
 }
 
 function fact([name, value]) {

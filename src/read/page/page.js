@@ -5,6 +5,7 @@ import { say, zone } from "./dom.js";
 import { follow } from "./events.js";
 import { Incidents } from "./incidents.js";
 import { watchLevels } from "./levels.js";
+import { browse } from "./resources.js";
 import { View } from "./view.js";
 
 const STORED = "tidewatch.key";
@@ -34,7 +35,7 @@ function close(problem) {
 
 function show({ isOpen }) {
   byId("door").hidden = isOpen;
-  for (const id of ["levels", "incidents", "forget"]) byId(id).hidden = !isOpen;
+  for (const id of ["levels", "incidents", "resources", "forget"]) byId(id).hidden = !isOpen;
 }
 
 function enter(key) {
@@ -58,6 +59,7 @@ function watch(key, signal) {
   };
   const view = new View(incidents, { key, signal });
   const levelsChanged = watchLevels({ key, signal, onKey: refused });
+  browse({ key, signal, onKey: refused });
 
   /** Loads the list, after which nothing is left that may have been missed. */
   const load = async () => {

@@ -106,6 +106,15 @@ fn what_can_not_fit_is_known_at_start() {
     assert!(error(&[("title", "JSON", "")]).contains("column title: the type JSON"));
 }
 
+/// A column that a migration forgot, or that somebody dropped.
+#[test]
+fn what_is_answered_has_a_column() {
+    let incidents = crate::resource::named("incidents").unwrap();
+    let error =
+        plan(&[("id", "UUID", ""), ("tenant", "String", "")]).unwrap().answers(incidents).unwrap_err();
+    assert_eq!(error.to_string(), "table t: there is no column version, which /v1/incidents answers");
+}
+
 #[test]
 fn a_value_out_of_range_leaves_no_trace() {
     let plan = plan(&[("rule", "String", ""), ("settings_version", "UInt64", "")]).unwrap();

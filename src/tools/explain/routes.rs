@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::routing::{MethodRouter, get};
+use clickhouse::Client;
 use tokio::sync::Semaphore;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{ContentBuilder, Ref};
@@ -13,13 +14,12 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{COLUMNS, ExplainError, Explanation, Located, explain};
-use crate::http::{ApiError, NoParameters, Path};
+use crate::http::{ApiError, ApiKeys, NoParameters, Path};
 use crate::log::Log;
 use crate::read::openapi::{self, Described};
 use crate::read::queries::{Parameter, Select, SqlFilter, TenantQueries};
 use crate::read::{by_id, route};
 use crate::resource::{self, Resource};
-use crate::tools::routes::Shared;
 use crate::tools::settings::routes::Settings;
 
 /// How long the log may be read for one answer, waiting for others included.
@@ -67,7 +67,14 @@ fn refusal(error: ExplainError) -> ApiError {
 }
 
 /// The route of each resource; none where their declarations are not sound, which keeps the whole role from starting.
-pub fn router() -> OpenApiRouter<Shared> {
+pub fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    ApiKeys: FromRef<S>,
+    Client: FromRef<S>,
+    Evidence: FromRef<S>,
+    Settings: FromRef<S>,
+{
     let resources = resource::all().unwrap_or_default();
     resources.iter().fold(OpenApiRouter::new(), |router, resource| {
         router.routes(route(describe(resource), of_row(resource)))
@@ -79,7 +86,7 @@ fn describe(resource: &Resource) -> Described {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(Explanation::name()))).build();
     let response =
         ResponseBuilder::new().description("The row, explained.").content("application/json", body).build();
-    let operation = openapi::of_row("explain", resource, &summary)
+    let operation = openapi::of_row("explain{}", resource, &summary)
         .description(Some(
             "Its versions, the settings in force at each, and the records behind it, read back from the log.",
         ))
@@ -89,7 +96,14 @@ fn describe(resource: &Resource) -> Described {
     Described::new(&format!("{}/{{id}}/evidence", resource.route), schemas, operation.build())
 }
 
-fn of_row(resource: &'static Resource) -> MethodRouter<Shared> {
+fn of_row<S>(resource: &'static Resource) -> MethodRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    ApiKeys: FromRef<S>,
+    Client: FromRef<S>,
+    Evidence: FromRef<S>,
+    Settings: FromRef<S>,
+{
     let handler = async move |queries: TenantQueries,
                               State(evidence): State<Evidence>,
                               State(settings): State<Settings>,

@@ -1,5 +1,6 @@
 //! `tidewatch settings`: what is set of a family, on the command line.
 
+mod reference;
 pub mod routes;
 
 use std::io::{self, Write};
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::config::ConfigError;
 use crate::families;
 use crate::log::Log;
 use crate::settings::{
@@ -59,6 +61,8 @@ enum Action {
         /// JSON, or TOML
         file: PathBuf,
     },
+    /// Prints every setting there is, of a process and of the families, as Markdown
+    Reference,
 }
 
 /// Why the tool could not do it.
@@ -79,6 +83,9 @@ pub enum ToolError {
     /// Printing.
     #[error("can't print JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// The defaults of a process.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 /// Does what was asked for.
@@ -104,6 +111,7 @@ pub fn run(options: &Options, log: &Log) -> Result<(), ToolError> {
             let after = other.effective(subject.family, tenant, i64::MAX);
             print_difference(&mut out, &before, &after)
         }
+        Action::Reference => Ok(write!(out, "{}", reference::reference()?)?),
     }
 }
 

@@ -10,8 +10,8 @@ use super::{Frustration, UPDATE, Wait, final_due};
 use crate::engine::{Context, Millis};
 
 impl Frustration {
-    /// What follows an event: signals and incidents that are others now, the session's row, and what is waited for. `extends`: the
-    /// event is the last one of its session.
+    /// Emits what follows from an event: signals and incidents that have changed, and the session's row; and sets the timers.
+    /// `extends`: the event is the last one of its session.
     pub(super) fn after(
         &self,
         context: &mut Context<'_, Self>,

@@ -1,10 +1,10 @@
-//! Sessions, signs of frustration in them, and incidents made of those.
+//! Sessions, signals of frustration in them, and incidents made of those.
 //!
-//! A session keeps its events, as the rules see them, in the order of their time ([`normalized_event`]); a pass over them in that order finds
-//! what the rules look for ([`scan`]), and what belongs together is an incident ([`mod@correlate`]). All three are functions of
-//! the events and of how far the watermark has come, so that it makes no difference in which order events arrive: one that comes
-//! late is put in its place, the pass goes on from there, and what is found now and was not before, or the other way
-//! round, is emitted or retracted (I9). An event in order costs one step of the pass.
+//! A session keeps its events, normalised to what the rules see of them ([`normalized_event`]), in the order of their
+//! time. A pass over them in that order finds the signals that the rules look for ([`scan`]), and signals that belong
+//! together are an incident ([`mod@correlate`]). All three are functions of the events and of the watermark, so that the
+//! order of arrival makes no difference: a late event is put in its place, the pass is made again from there, and what it
+//! finds otherwise than before is emitted or retracted (I9). An event in order costs one step of the pass.
 
 pub mod correlate;
 pub mod element;

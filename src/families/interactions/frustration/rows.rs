@@ -19,7 +19,7 @@ operator_rows! {
     }
 }
 
-/// A sign of frustration in a session. Topic `signals`.
+/// A signal of frustration in a session. Topic `signals`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Signal {
     /// Name, version, provenance.

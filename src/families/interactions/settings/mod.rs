@@ -22,34 +22,34 @@ const HOUR: Millis = 3_600_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InteractionsSettings {
-    /// Disorder allowance: how long a session waits for what comes out of order, and for a silent producer. Where all its events are of one
-    /// tab, which counts them without a gap, they move its time at once.
+    /// How far a session's events may be out of order: its watermark stays so far behind its newest event (Flink's bound of
+    /// out-of-orderness). Events that one tab counts by `seq` without a gap need none; then it counts only for silence.
     pub allowance: Span,
-    /// How long after its end a session still takes late events; then its rows are final.
+    /// How long a session that has ended still takes late events. Then its rows are final, and what comes later goes to `late_events`.
     pub grace: Span,
-    /// Silence that ends a session.
+    /// A session ends when nobody has done anything for so long.
     pub gap: Span,
-    /// The longest that a session may be.
+    /// The longest duration of a session; at least `gap`.
     pub maximum: Span,
-    /// A longer pause between two things that a person does is no activity.
+    /// Pauses longer than this between two actions of a person do not count as active time.
     pub active_gap: Span,
-    /// How many events of a session are kept, so that late ones can change what follows them.
+    /// How many events of a session are kept in the state. Late events change signals only where the events around them are kept.
     pub events: u32,
-    /// Movements of the pointer shorter than that have no direction, in px.
+    /// Movements of the pointer shorter than this have no direction, in px.
     pub least_step: u32,
-    /// Signals of one route at most so far apart are one incident.
+    /// Signals on one route that are at most so far apart make one incident.
     pub together: Span,
-    /// What is added to a score where the system itself answered with an error.
+    /// Added to the score of an incident in which the system answered with an error.
     pub error_bonus: u32,
-    /// The least severity of an incident; signals are kept whatever it is.
+    /// Incidents below this severity are not emitted; their signals are.
     pub opens_at: SeverityName,
-    /// Routes that stand for others: `/blog/*`.
+    /// Patterns of routes, at most 200: what matches `/blog/*` is counted as this one route.
     pub routes: Vec<String>,
     /// How elements are told apart.
     pub element: ElementDocument,
-    /// A vendor's definitions in the place of some of the default rules.
+    /// Replaces some default rules by a vendor's definitions.
     pub preset: Option<Preset>,
-    /// The rules, by name.
+    /// The rules by name, at most 32. What a rule does not name is inherited from the default rule of that name.
     pub rules: BTreeMap<String, RuleDocument>,
 }
 
@@ -69,11 +69,12 @@ pub enum SeverityName {
 
 /// How elements are told apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Element")]
 #[serde(default, deny_unknown_fields)]
 pub struct ElementDocument {
-    /// Classes and ids like these are generated, and no part of a selector; `*` stands for anything.
+    /// Patterns, at most 200, of classes and ids that are generated and left out of selectors; `*` stands for anything.
     pub generated: Vec<String>,
-    /// Elements of other texts are other elements.
+    /// Whether elements with different texts are different elements.
     pub by_text: bool,
 }
 

@@ -7,21 +7,22 @@ use crate::families::interactions::frustration::kind::Kind;
 use crate::families::interactions::frustration::rule::{Absence, Count};
 use crate::settings::Span;
 
-/// A rule: one of the four matchers, with its parameters.
+/// A rule: exactly one of the four matchers, with its parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Rule")]
 #[serde(default, deny_unknown_fields)]
 pub struct RuleDocument {
-    /// Whether it is in force.
+    /// Whether the rule is in force.
     pub enabled: bool,
-    /// What a signal of it counts towards a score, 0 to 1.
+    /// How much a signal of this rule adds to a score.
     pub weight: f64,
-    /// Many of a kind, close together.
+    /// Finds many events of a kind, close together.
     pub count: Option<CountDocument>,
-    /// Nothing follows that should.
+    /// Finds events that are not followed by what should follow.
     pub absence: Option<AbsenceDocument>,
-    /// The pointer turns back again and again.
+    /// Finds a pointer that turns back again and again.
     pub reversal: Option<ReversalDocument>,
-    /// One thing follows another.
+    /// Finds one event that follows another.
     pub sequence: Option<SequenceDocument>,
 }
 
@@ -31,34 +32,35 @@ impl Default for RuleDocument {
     }
 }
 
-/// Events that a rule is about: those that meet it in all that it says.
+/// Which events are meant: those that meet all of its fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Condition")]
 #[serde(default, deny_unknown_fields)]
 pub struct ConditionDocument {
-    /// Of one of these types; navigations by their kind.
+    /// Of one of these types. Navigations are named by their kind; `navigation` is any of them. At least one.
     pub r#type: Vec<TypeName>,
-    /// On an element that invites a click, or on none.
+    /// On an element that invites a click, or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interactive: Option<bool>,
-    /// Selecting text, or not.
+    /// A click that selected text, or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selected_text: Option<bool>,
-    /// Of a form or request: failed, or succeeded.
+    /// A form or request that failed, or succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<bool>,
-    /// Of a request: at least this status; no answer counts as more than any.
+    /// A request with at least this status. A request without an answer counts as more than any status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_at_least: Option<i16>,
-    /// Of a request: one that is meant to change something (not GET, HEAD or OPTIONS), or not.
+    /// A request that is meant to change something (not GET, HEAD or OPTIONS), or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writes: Option<bool>,
-    /// On an element of one of these tags.
+    /// On an element with one of these tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// On another route than what went before.
+    /// On another route than the event before it in the rule.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub other_route: bool,
-    /// At most so long after what went before.
+    /// At most so long after the event before it in the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
 }
@@ -142,13 +144,14 @@ pub enum MetricName {
     Chebyshev,
 }
 
-/// Many of a kind, close together; found once a streak, as soon as there are enough.
+/// Many events of a kind, close together: one signal a streak, as soon as there are enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Count")]
 #[serde(default, deny_unknown_fields)]
 pub struct CountDocument {
     /// The events that are counted: those that meet any of these conditions.
     pub of: Vec<ConditionDocument>,
-    /// The least number of events.
+    /// The least number of events; at most 24 where `span` is set.
     pub at_least: u32,
     /// The longest time from one event to the next, exclusive; without it, any.
     pub gap: Option<Span>,
@@ -172,8 +175,9 @@ pub struct CountDocument {
     pub reset: Vec<ConditionDocument>,
 }
 
-/// Nothing follows that should.
+/// Events that are not followed by what should follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Absence")]
 #[serde(default, deny_unknown_fields)]
 pub struct AbsenceDocument {
     /// The events that should be followed by another.
@@ -197,8 +201,9 @@ pub struct AbsenceDocument {
     pub or_session_end: bool,
 }
 
-/// The pointer turns back again and again.
+/// A pointer that turns back again and again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Reversal")]
 #[serde(default, deny_unknown_fields)]
 pub struct ReversalDocument {
     /// The least number of turns by more than 90°.
@@ -207,8 +212,9 @@ pub struct ReversalDocument {
     pub span: Span,
 }
 
-/// An event follows another one.
+/// One event that follows another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Sequence")]
 #[serde(default, deny_unknown_fields)]
 pub struct SequenceDocument {
     /// The first event.
