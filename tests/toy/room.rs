@@ -71,7 +71,9 @@ impl Room {
         let began = Instant::now();
         // One command: what tests need of the dependencies is what they were compiled with.
         let mut command = Command::new(env!("CARGO"));
-        command.args(["test", "--offline", "--locked", "--test", "meters", "--target-dir"]).arg(&self.target);
+        command
+            .args(["test", "--offline", "--locked", "--test", "meters", "--test", "schemas", "--target-dir"])
+            .arg(&self.target);
         // Of our own crate nothing is fast here but its compilation.
         command.args(["--config", "profile.dev.package.tidewatch.opt-level=0"]);
         command.args(["--config", "profile.dev.package.tidewatch.debug=false"]);
