@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::body::Form;
 use super::item::{Item, Origin, Submission};
 use crate::config::{IngestConfig, Secret};
-use crate::engine::Event;
+use crate::engine::{Event, id};
 use crate::http::ApiError;
 
 /// The source of a family's events: how its items become events, over HTTP, through its intake topic, and in a dry run.
@@ -43,6 +43,9 @@ pub trait Source: Sized + Send + Sync + 'static {
     /// The Kafka key of an event.
     fn key(event: &Self::Event) -> String;
 
-    /// The murmur2 hash that chooses the partition of an event: that of the key under which it is folded.
-    fn route(event: &Self::Event) -> u32;
+    /// The murmur2 hash that chooses the partition of an event: that of the key under which it is folded, which is the
+    /// record's own unless the event names what is known under another one ([`Event::alias`]).
+    fn route(event: &Self::Event) -> u32 {
+        id::murmur2(Self::key(event).as_bytes())
+    }
 }

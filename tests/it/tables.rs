@@ -19,7 +19,7 @@ type Row = Map<String, serde_json::Value>;
 /// What names a row of a topic's table, and what orders its versions. Rows without versions are the same each time.
 fn identity(topic: &str) -> (&'static [&'static str], Option<&'static str>) {
     match topic {
-        "civic" | "interactions" => (&["log_partition", "log_offset"], None),
+        family if families::settings(family).is_some() => (&["log_partition", "log_offset"], None),
         "settings" => (&["log_offset"], None),
         "progress" => (&["topic", "partition", "operator"], Some("log_offset")),
         "accounting" => (&["tenant", "operator", "topic", "partition", "hour"], Some("version")),
