@@ -14,6 +14,7 @@ mod dry_run;
 mod expected;
 mod explain;
 mod generate;
+mod golden;
 mod input;
 mod interactions;
 mod live;
