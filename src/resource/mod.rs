@@ -88,7 +88,7 @@ pub struct Parent {
 /// # Errors
 /// What the files declare does not fit together.
 pub fn all() -> Result<&'static [Resource], &'static ResourceError> {
-    RESOURCES.as_deref().map_err(|error| error)
+    RESOURCES.as_deref()
 }
 
 /// The resource of that path; `None` also where the declarations are not sound.
@@ -145,18 +145,19 @@ fn compile(topics: &'static [Topic]) -> Result<Vec<Resource>, ResourceError> {
         declared.map(|(topic, declaration)| Resource::new(topic, declaration)).collect::<Result<_, _>>()?;
     let mut paths = BTreeSet::from(RESERVED.map(str::to_owned));
     for resource in &resources {
-        let file = || error::file(resource.topic);
-        let mut take = |path: String| match paths.insert(path.clone()) {
-            true => Ok(()),
-            false => Err(ResourceError::Path { file: file(), path }),
-        };
-        take(resource.path().to_owned())?;
-        for parent in &resource.parents {
-            if !resources.iter().any(|other| other.path() == parent.resource) {
-                let parent = parent.resource.to_owned();
-                return Err(ResourceError::Parent { file: file(), parent });
+        let lists =
+            resource.parents.iter().map(|parent| format!("{}/{{id}}/{}", parent.resource, parent.path));
+        for path in std::iter::once(resource.path().to_owned()).chain(lists) {
+            if !paths.insert(path.clone()) {
+                return Err(ResourceError::Path { file: error::file(resource.topic), path });
             }
-            take(format!("{}/{{id}}/{}", parent.resource, parent.path))?;
+        }
+    }
+    for resource in &resources {
+        let is_missing = |parent: &&Parent| !resources.iter().any(|other| other.path() == parent.resource);
+        if let Some(parent) = resource.parents.iter().find(is_missing) {
+            let parent = parent.resource.to_owned();
+            return Err(ResourceError::Parent { file: error::file(resource.topic), parent });
         }
     }
     Ok(resources)

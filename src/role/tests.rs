@@ -114,7 +114,7 @@ async fn each_operation_names_its_scope_and_its_errors() {
             }
         }
         let statuses = async |key| ask(&router, method, &example(path), key).await.status().as_u16();
-        let Some(security) = operation["security"].as_array() else {
+        let Some(security) = operation["security"].as_array().filter(|ways| !ways.is_empty()) else {
             assert!(![401, 403].contains(&statuses(None).await), "{name} wants a key and does not say so");
             continue;
         };

@@ -90,7 +90,7 @@ fn paths(line: &str) -> Vec<String> {
     let words = line.split(|char: char| !is_path(char)).filter(|word| word.contains("::"));
     let roots = ["std::", "core::", "alloc::", "crate::"];
     let full = words.filter(|word| roots.iter().any(|root| word.starts_with(root)));
-    used.into_iter().chain(full).map(|path| path.trim_matches([':', ';', ' ']).to_owned()).collect()
+    used.into_iter().chain(full).map(|path| path.trim_matches(['$', ':', ';', ' ']).to_owned()).collect()
 }
 
 fn is_allowed(path: &str) -> bool {
