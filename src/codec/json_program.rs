@@ -23,6 +23,8 @@ pub enum Json {
     Integer(Whole),
     /// `timestamp-millis`, as RFC 3339 where the calendar has it.
     Time(Whole),
+    /// The same, refused where the calendar has it not.
+    CalendarTime(Whole),
     /// What is read as `float`.
     Float(Number),
     /// What is read as `double`.
@@ -64,6 +66,18 @@ pub struct Member {
     after: &'static str,
 }
 
+/// How times are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Times {
+    /// As RFC 3339; as a number of milliseconds where the calendar has no such time.
+    #[default]
+    Readable,
+    /// As RFC 3339; what the calendar has not is refused.
+    Calendar,
+    /// As a number of milliseconds.
+    Millis,
+}
+
 /// As what a member is written.
 #[derive(Debug, Clone, Default)]
 pub struct MemberForm {
@@ -71,8 +85,8 @@ pub struct MemberForm {
     pub before: String,
     /// What stands behind it: nothing by default.
     pub after: &'static str,
-    /// A time is written as its number of milliseconds; by default as RFC 3339.
-    pub millis: bool,
+    /// How times are written in it.
+    pub times: Times,
 }
 
 impl Convert for Member {
@@ -80,12 +94,7 @@ impl Convert for Member {
     type Fault = JsonFault;
 
     fn new(writer: Scoped<'_>, reader: Scoped<'_>, form: &MemberForm) -> Option<Self> {
-        let json = match reader.schema {
-            Schema::TimestampMillis if form.millis => {
-                Json::Integer(Whole::new(writer.schema, reader.schema)?)
-            }
-            _ => Json::new(writer, reader)?,
-        };
+        let json = Json::of(writer, reader, form.times)?;
         Some(Self { before: form.before.clone().into_bytes(), json, after: form.after })
     }
 
@@ -100,8 +109,12 @@ impl Convert for Member {
 impl Json {
     /// How values of `writer`, read as `reader`, are written. `None` if that can't be done.
     pub fn new(writer: Scoped<'_>, reader: Scoped<'_>) -> Option<Self> {
+        Self::of(writer, reader, Times::default())
+    }
+
+    fn of(writer: Scoped<'_>, reader: Scoped<'_>, times: Times) -> Option<Self> {
         if let Schema::Union(union) = writer.schema {
-            let branch = |branch| Self::new(writer.part(branch)?, reader);
+            let branch = |branch| Self::of(writer.part(branch)?, reader, times);
             return Some(Self::Union(union.variants().iter().map(branch).collect::<Option<_>>()?));
         }
         if let Schema::Union(union) = reader.schema {
@@ -111,15 +124,22 @@ impl Json {
                 std::mem::discriminant(part.schema) == std::mem::discriminant(writer.schema)
                     && name(*part) == name(writer)
             };
-            return parts.clone().find(same).and_then(|part| Self::new(writer, part)).or_else(|| {
-                parts.filter(|part| name(*part).is_none()).find_map(|part| Self::new(writer, part))
+            return parts.clone().find(same).and_then(|part| Self::of(writer, part, times)).or_else(|| {
+                parts.filter(|part| name(*part).is_none()).find_map(|part| Self::of(writer, part, times))
             });
         }
         let json = match (writer.schema, reader.schema) {
             (Schema::Null, Schema::Null) => Self::Null,
             (Schema::Boolean, Schema::Boolean) => Self::Boolean,
             (from, to @ (Schema::Int | Schema::Long)) => Self::Integer(Whole::new(from, to)?),
-            (from, to @ Schema::TimestampMillis) => Self::Time(Whole::new(from, to)?),
+            (from, to @ Schema::TimestampMillis) => {
+                let from = Whole::new(from, to)?;
+                match times {
+                    Times::Readable => Self::Time(from),
+                    Times::Calendar => Self::CalendarTime(from),
+                    Times::Millis => Self::Integer(from),
+                }
+            }
             (from, to @ Schema::Float) => Self::Float(Number::new(from, to)?),
             (from, to @ Schema::Double) => Self::Double(Number::new(from, to)?),
             (Schema::String | Schema::Bytes, Schema::String) => Self::Text,
@@ -128,18 +148,20 @@ impl Json {
             (Schema::Enum(written), Schema::Enum(read)) => {
                 Self::Symbols(symbols(written, read, |symbol| serde_json::to_vec(symbol).ok())?)
             }
-            (Schema::Array(written), Schema::Array(read)) => {
-                Self::Array(Box::new(Self::new(writer.part(&written.items)?, reader.part(&read.items)?)?))
-            }
+            (Schema::Array(written), Schema::Array(read)) => Self::Array(Box::new(Self::of(
+                writer.part(&written.items)?,
+                reader.part(&read.items)?,
+                times,
+            )?)),
             (Schema::Map(written), Schema::Map(read)) => {
-                Self::Map(Box::new(Self::new(writer.part(&written.types)?, reader.part(&read.types)?)?))
+                Self::Map(Box::new(Self::of(writer.part(&written.types)?, reader.part(&read.types)?, times)?))
             }
             (Schema::Record(_), Schema::Record(read)) => {
                 let mut outputs = Vec::new();
                 for (place, field) in read.fields.iter().enumerate() {
                     let comma = if place == 0 { "" } else { "," };
                     let before = format!("{comma}{}:", serde_json::to_string(&field.name).ok()?);
-                    let form = MemberForm { before, ..MemberForm::default() };
+                    let form = MemberForm { before, times, ..MemberForm::default() };
                     outputs.push(Output { path: vec![field.name.as_str()], form });
                 }
                 Self::Record(Program::new(writer, reader, &outputs).ok()?)
@@ -164,6 +186,11 @@ impl Json {
                     Some(time) => serialize(&time, text)?,
                     None => serialize(&millis, text)?,
                 }
+            }
+            Self::CalendarTime(from) => {
+                let millis = from.read(datum)?;
+                let no_time = || JsonFault::NoJson(format!("the calendar has no time {millis}"));
+                serialize(&time(millis).ok_or_else(no_time)?, text)?;
             }
             Self::Float(from) => serialize(&(from.read(datum)? as f32), text)?,
             Self::Double(from) => serialize(&from.read(datum)?, text)?,

@@ -189,6 +189,10 @@ impl Test {
     /// Whether it holds for a row, as in SQL: what is null never does, and an entry that is not there is empty.
     fn holds(&self, row: &Json, entry: &str, value: &Value) -> bool {
         let found = self.operand.found(row, entry);
+        if found.is_none() && self.operator == FilterOperator::Listed {
+            // Nothing is listed, not even an empty text.
+            return false;
+        }
         let found = match (&self.operand, found) {
             (_, Some(found)) => Cow::Borrowed(found),
             (Operand::Field(_), None) => Cow::Owned(Json::Null),
@@ -253,6 +257,7 @@ mod tests {
         }
         let of_one_rule = json!({ "rule": "sla_breach", "attributes": {} });
         assert!(by(&[("rule", "sla_breach")]).matches(&of_one_rule));
+        assert!(!by(&[("rule", "")]).matches(&of_one_rule), "it lists no rules");
         assert!(!by(&[("rule", "rage_click")]).may_have_matched(&of_one_rule), "its rule never changes");
     }
 

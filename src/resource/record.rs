@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Field, Resource, Row};
 use crate::codec;
 use crate::codec::datum::{Datum, Malformed};
-use crate::codec::json_program::{JsonFault, Member, MemberForm};
+use crate::codec::json_program::{JsonFault, Member, MemberForm, Times};
 use crate::codec::program::{Output, Program};
 use crate::codec::shape::Scoped;
 use crate::codec::{CodecError, PinnedSchema};
@@ -66,7 +66,7 @@ impl RecordPrograms {
                 form: MemberForm { before, ..MemberForm::default() },
             });
         }
-        let form = MemberForm { before: ",\"sort\":".to_owned(), after: "}", millis: true };
+        let form = MemberForm { before: ",\"sort\":".to_owned(), after: "}", times: Times::Millis };
         outputs.push(Output { path: sort.path.clone(), form });
         for (place, field) in fields.iter().enumerate() {
             let (is_last, quote) = (place + 1 == fields.len(), if field.is_version() { "\"" } else { "" });
@@ -76,8 +76,10 @@ impl RecordPrograms {
                 (true, _) => "\"}",
                 (false, quote) => quote,
             };
-            outputs
-                .push(Output { path: field.path.clone(), form: MemberForm { before, after, millis: false } });
+            outputs.push(Output {
+                path: field.path.clone(),
+                form: MemberForm { before, after, times: Times::Calendar },
+            });
         }
         let mut programs = Vec::new();
         for writer in codec::schemas().values().rev().filter(|writer| writer.subject == schema.subject) {

@@ -19,6 +19,9 @@ pub enum StoredError {
     /// It ends within a row.
     #[error("the answer ends within a row")]
     Truncated,
+    /// A time is none of the calendar: it can't be answered, whoever wrote it.
+    #[error("the calendar has no time {0}")]
+    Time(Millis),
     /// A text is not UTF-8.
     #[error("a text is not UTF-8")]
     NotUtf8,
@@ -97,10 +100,7 @@ impl FieldType {
             Self::Bytes => serialize(&text(take_bytes(rest)?), json),
             Self::Time => {
                 let millis = i64::from_le_bytes(take(rest)?);
-                match time(millis) {
-                    Some(time) => serialize(&time, json),
-                    None => serialize(&millis, json),
-                }
+                serialize(&time(millis).ok_or(StoredError::Time(millis))?, json)
             }
             Self::Nullable(inner) => match take::<1>(rest)? {
                 [0] => inner.append(rest, json),

@@ -149,7 +149,7 @@ proptest! {
         let writer = GenericDatumWriter::builder(schema.schema).build().unwrap();
         let datum = writer.write_value_to_vec(value.clone()).unwrap();
         let record = [&[0], schema.id.to_be_bytes().as_slice(), &datum].concat();
-        let record = resource.record(Some(&record)).unwrap();
+        let record = resource.record(Some(&record));
 
         let Value::Uuid(id) = at(&value, &["meta", "id"]) else { panic!() };
         let mut row = Vec::new();
@@ -160,7 +160,13 @@ proptest! {
             write(&field.r#type, at(&value, &field.path), &mut row);
         }
         let (mut rest, mut json) = (&row[..], Vec::new());
-        let stored = resource.stored(&mut rest, &mut json).unwrap().unwrap();
+        let stored = resource.stored(&mut rest, &mut json);
+        if let Err(StoredError::Time(_)) = stored {
+            // What one can't show the other can't, either.
+            prop_assert!(matches!(record, Err(RecordError::NoJson(_))), "{:?}", record);
+            return Ok(());
+        }
+        let (stored, record) = (stored.unwrap().unwrap(), record.unwrap());
         prop_assert!(rest.is_empty());
         prop_assert_eq!(&*record.row.json, str::from_utf8(&json).unwrap());
         prop_assert_eq!((stored.id, stored.sort), (record.row.id, record.row.sort));
