@@ -145,18 +145,19 @@ fn compile(topics: &'static [Topic]) -> Result<Vec<Resource>, ResourceError> {
         declared.map(|(topic, declaration)| Resource::new(topic, declaration)).collect::<Result<_, _>>()?;
     let mut paths = BTreeSet::from(RESERVED.map(str::to_owned));
     for resource in &resources {
-        let file = || error::file(resource.topic);
-        let mut take = |path: String| match paths.insert(path.clone()) {
-            true => Ok(()),
-            false => Err(ResourceError::Path { file: file(), path }),
-        };
-        take(resource.path().to_owned())?;
-        for parent in &resource.parents {
-            if !resources.iter().any(|other| other.path() == parent.resource) {
-                let parent = parent.resource.to_owned();
-                return Err(ResourceError::Parent { file: file(), parent });
+        let lists =
+            resource.parents.iter().map(|parent| format!("{}/{{id}}/{}", parent.resource, parent.path));
+        for path in [resource.path().to_owned()].into_iter().chain(lists) {
+            if !paths.insert(path.clone()) {
+                return Err(ResourceError::Path { file: error::file(resource.topic), path });
             }
-            take(format!("{}/{{id}}/{}", parent.resource, parent.path))?;
+        }
+    }
+    for resource in &resources {
+        let is_none = |parent: &&Parent| !resources.iter().any(|other| other.path() == parent.resource);
+        if let Some(parent) = resource.parents.iter().find(is_none) {
+            let (file, parent) = (error::file(resource.topic), parent.resource.to_owned());
+            return Err(ResourceError::Parent { file, parent });
         }
     }
     Ok(resources)
