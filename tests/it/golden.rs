@@ -68,7 +68,7 @@ async fn rows_are_answered_as_they_were_recorded() {
     // Rows of any age stay.
     each_table(&system, |table| format!("ALTER TABLE {table} REMOVE TTL")).await;
     let (rows, mut golden) = (Rows::load(), Golden::default());
-    let sink = system.start_ready("sink", &["sink.batch_rows=2"]).await;
+    let sink = system.start_ready("sink", &[]).await;
     let (keeping, bare) = (system.start("serve", &[]), system.start("serve", &NO_CACHE));
     keeping.ready().await;
     bare.ready().await;
@@ -97,7 +97,7 @@ async fn rows_are_answered_as_they_were_recorded() {
     golden.node = BARE;
     golden.ask(&bare, "lagging", "lagging_without_cache").await;
 
-    let _sink = system.start_ready("sink", &["sink.batch_rows=2"]).await;
+    let _sink = system.start_ready("sink", &[]).await;
     system.stored().await;
     golden.ask(&bare, "gone", "gone").await;
     for (name, node) in [(KEEPING, &keeping), (BARE, &bare)] {
