@@ -402,7 +402,7 @@ async fn i1_rows_that_can_not_be_seen_or_folded_are_no_difference() {
     });
     assert_eq!(backtest.0, Some(0), "{}", backtest.1);
 
-    for (partition, end) in system.committed(&tidewatch::runtime::group("civic"), "civic") {
+    for (partition, end) in system.committed(&tidewatch::runtime::group("sla"), "civic") {
         crate::explain::delete_before(&system, "civic", i64::from(partition), end).await;
     }
     load::append(&system, std::iter::once(opened("r-2")));

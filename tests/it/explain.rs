@@ -234,7 +234,7 @@ async fn i8_the_route_and_the_tool_tell_the_same_versions_and_settings() {
         versions.iter().map(|version| version["input"]["is_evidence"].as_bool().unwrap()).collect();
     assert_eq!(causes, [false, false, false, true]);
     assert_eq!(states(&answer), ["read", "read"]);
-    let committed = system.committed(&tidewatch::runtime::group("civic"), "civic");
+    let committed = system.committed(&tidewatch::runtime::group("sla"), "civic");
     assert_eq!(
         answer["as_of"]["offset"],
         committed[&(answer["as_of"]["partition"].as_i64().unwrap() as i32)]
