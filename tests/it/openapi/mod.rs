@@ -24,13 +24,14 @@ const STRANGERS_KEY: &str = r#"
     scopes = ["ingest", "read", "admin"]
 "#;
 
-/// A system of all roles that knows a breach, its issue, and a backtest; and of the family interactions an incident, its signal
+/// A system of all roles that knows a breach, its issue, an SLA metric, and a backtest; and of the family interactions an incident, its signal
 /// and its session.
 struct Known {
     system: System,
     all: Process,
     issue: String,
     incident: String,
+    metric: String,
     backtest: String,
     /// The id of all three.
     session: Uuid,
@@ -64,11 +65,13 @@ impl Known {
         emit_signals(&system, [signal(named(), "s-1", "rage_click", at, Some(77))]);
         emit_sessions(&system, [session(named(), "s-1", at, at + 5_000)]);
         system.caught_up().await;
+        let (_, metrics) = all.get(KEY, "/v1/sla-metrics").await;
+        let metric = metrics["sla_metrics"][0]["id"].as_str().unwrap().to_owned();
         let question = json!({ "family": "civic", "settings": { "allowance": "0s", "default_due": "1d" } });
         let (status, answer) = all.post(KEY, "/v1/backtests", &question).await;
         assert_eq!(status, 202, "{answer}");
         let backtest = answer["id"].as_str().unwrap().to_owned();
-        Self { system, all, issue, incident, backtest, session: session_id }
+        Self { system, all, issue, incident, metric, backtest, session: session_id }
     }
 
     async fn document(&self) -> Value {
@@ -95,7 +98,7 @@ enum Example {
 
 /// A route that has none here fails the test.
 fn example(method: &str, path: &str, known: &Known) -> Example {
-    let Known { incident, backtest, session, .. } = known;
+    let Known { incident, metric, backtest, session, .. } = known;
     match (method, path) {
         ("get", "/v1/incidents") => Example::Rows(path.to_owned(), "/incidents"),
         ("get", "/v1/incidents/{id}" | "/v1/incidents/{id}/evidence") => {
@@ -104,9 +107,19 @@ fn example(method: &str, path: &str, known: &Known) -> Example {
         ("get", "/v1/incidents/stream") => Example::Stream(path.to_owned()),
         ("get", "/v1/signals") => Example::Rows(path.to_owned(), "/signals"),
         ("get", "/v1/sessions") => Example::Rows(path.to_owned(), "/sessions"),
-        ("get", "/v1/sessions/{id}" | "/v1/sessions/{id}/timeline" | "/v1/incidents/{id}/signals") => {
-            Example::Row(path.replace("{id}", &session.to_string()))
+        ("get", "/v1/sla-metrics") => Example::Rows(path.to_owned(), "/sla_metrics"),
+        ("get", "/v1/sla-metrics/{id}" | "/v1/sla-metrics/{id}/evidence") => {
+            Example::Row(path.replace("{id}", metric))
         }
+        (
+            "get",
+            "/v1/sessions/{id}"
+            | "/v1/sessions/{id}/evidence"
+            | "/v1/sessions/{id}/timeline"
+            | "/v1/signals/{id}"
+            | "/v1/signals/{id}/evidence"
+            | "/v1/incidents/{id}/signals",
+        ) => Example::Row(path.replace("{id}", &session.to_string())),
         ("get", "/v1/sla") => Example::Rows("/v1/sla?by=department".to_owned(), "/rows"),
         ("get", "/v1/backtests") => Example::Rows(path.to_owned(), "/backtests"),
         ("get", "/v1/backtests/{id}") => Example::Row(path.replace("{id}", backtest)),
@@ -116,7 +129,7 @@ fn example(method: &str, path: &str, known: &Known) -> Example {
         ("get", "/v1/settings/{family}/history") => {
             Example::Own("/v1/settings/civic/history".to_owned(), "/versions/0/by", json!("tenant"))
         }
-        ("get", "/v1/settings/{family}/schema") => Example::Common,
+        ("get", "/v1/resources" | "/v1/settings/{family}/schema") => Example::Common,
         ("put", "/v1/settings/{family}")
         | ("delete", "/v1/backtests/{id}")
         | (
@@ -189,7 +202,7 @@ async fn no_route_shows_a_tenant_what_is_anothers() {
             }
         }
     }
-    assert!(tried >= 19, "{tried}");
+    assert!(tried >= 26, "{tried}");
     a_stranger_changes_nothing(&known).await;
 }
 
