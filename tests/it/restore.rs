@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use rdkafka::Message;
@@ -90,8 +91,9 @@ async fn i5_local_snapshots_only_save_work() {
     let tail = worker.metric("tidewatch_restored_records_total").await;
     assert!(worker.terminate().await.success());
 
-    // One has a bit that flipped, one lies in another's place; civic's, of which there is something, come first.
-    let files = snapshots();
+    // One has a bit that flipped, one lies in another's place: of the job of which there is something.
+    let of_sla = |file: &PathBuf| file.to_string_lossy().contains("changelog-sla");
+    let files: Vec<PathBuf> = snapshots().into_iter().filter(of_sla).collect();
     let mut bytes = fs::read(&files[0]).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -121,8 +123,8 @@ async fn i5_a_local_snapshot_and_the_tail_are_the_last_commit() {
         let began = SystemTime::now();
         eventually("a copy of each partition", async || {
             let files = fs::read_dir(&folder).ok()?.filter_map(Result::ok);
-            let civic = files.filter(|file| file.file_name().to_string_lossy().contains("civic"));
-            let written = civic.filter_map(|file| file.metadata().ok()?.modified().ok());
+            let sla = files.filter(|file| file.file_name().to_string_lossy().contains("sla"));
+            let written = sla.filter_map(|file| file.metadata().ok()?.modified().ok());
             (written.filter(|written| *written > began).count() >= 4).then_some(())
         })
         .await;
