@@ -1,4 +1,4 @@
-//! One Avro value to JSON, from bytes to bytes: the same text as [`super::json`] makes of the value.
+//! One Avro value to JSON, from bytes to bytes: the same text as `codec::json` makes of the value.
 
 use std::io::Write;
 

@@ -1,19 +1,17 @@
 //! What a family is.
 
-use serde::de::DeserializeOwned;
 use utoipa_axum::router::OpenApiRouter;
 
 #[cfg(feature = "local")]
 use super::demonstration::DemonstrationKind;
 use super::generator::GenerateCommand;
-use crate::codec;
+use crate::engine::Operator;
 use crate::engine::rows::OperatorRow;
-use crate::engine::{FamilySettings, Operator, TenantSettings};
 use crate::ingest::Source;
 use crate::ingest::handler::Handler;
 use crate::read::Shared;
 use crate::runtime::Job;
-use crate::settings::{Document, History, Problem};
+use crate::settings::Document;
 
 /// A family: events that land on one topic, and what is made of them.
 ///
@@ -54,29 +52,4 @@ pub trait JobVisitor<F: Family> {
     fn job<O>(&mut self, job: Job<O>)
     where
         O: Operator<Event = F::Event, Row: OperatorRow, Settings: Send + Sync> + Send + Sync;
-}
-
-/// A job of a family with several: its operator goes by a part of what can be set of the family, so that a change of
-/// another part does not concern it.
-pub fn job<D, O>(operator: fn() -> O) -> Job<O>
-where
-    D: Document<Operator: Into<O::Settings>>,
-    O: Operator<Event: DeserializeOwned>,
-{
-    Job { topic: D::FAMILY, settings: part::<D, O>, operator, decode: codec::decode }
-}
-
-/// The part of a family's settings by which an operator goes.
-fn part<D, O>(history: &History, version: i64) -> Result<FamilySettings<O::Settings>, Problem>
-where
-    D: Document<Operator: Into<O::Settings>>,
-    O: Operator,
-{
-    let part = |whole: TenantSettings<D::Operator>| TenantSettings {
-        allowance: whole.allowance,
-        operator: whole.operator.into(),
-    };
-    let FamilySettings { version, duplicate_horizon, defaults, tenants } = history.family::<D>(version)?;
-    let tenants = tenants.into_iter().map(|(tenant, whole)| (tenant, part(whole))).collect();
-    Ok(FamilySettings { version, duplicate_horizon, defaults: part(defaults), tenants })
 }

@@ -10,7 +10,7 @@ pub mod incident;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use self::family::{Family, JobVisitor, job};
+pub use self::family::{Family, JobVisitor};
 use crate::engine::Operator;
 use crate::engine::rows::OperatorRow;
 use crate::runtime::Job;

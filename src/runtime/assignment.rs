@@ -11,7 +11,7 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::error::WorkerError;
 use super::output::OutputRow;
-use super::rebalance::Change;
+use super::rebalance::{Member, RebalanceQueue};
 use super::report::ends_of_topics;
 use super::restore::{Restoration, Restored, Wanted};
 use super::snapshot::Origin;
@@ -21,31 +21,17 @@ use crate::engine::Operator;
 use crate::log::lag::Quiet;
 use crate::log::{statistics, topics};
 
-impl<O> Worker<'_, O>
+impl<O> Member for Worker<'_, O>
 where
     O: Operator,
     O::Row: OutputRow,
 {
-    /// Follows the group: drain, commit, hand over; take over.
-    pub(super) fn rebalance(&mut self) -> Result<(), WorkerError> {
-        while let Some(change) = self.consumer.context().next_change() {
-            match change {
-                Change::Assigned(list) => self.take_over(&list)?,
-                Change::Revoked(list) => {
-                    let committed =
-                        if self.consumer.assignment_lost() { Err(WorkerError::Lost) } else { self.commit() };
-                    // Answered in any case: the client waits for it, also when it is closed.
-                    self.consumer
-                        .incremental_unassign(&list)
-                        .map_err(WorkerError::kafka("handing partitions over"))?;
-                    committed?;
-                    for element in list.elements() {
-                        self.hand_over(element.partition());
-                    }
-                }
-            }
-        }
-        Ok(())
+    fn consumer(&self) -> &BaseConsumer<RebalanceQueue> {
+        &self.consumer
+    }
+
+    fn commit(&mut self) -> Result<(), WorkerError> {
+        self.try_commit().or_else(|error| self.recover(error))
     }
 
     fn hand_over(&mut self, partition: i32) {
@@ -99,7 +85,13 @@ where
         }
         Ok(())
     }
+}
 
+impl<O> Worker<'_, O>
+where
+    O: Operator,
+    O::Row: OutputRow,
+{
     /// Restores on; what is restored is folded from here on.
     pub(super) fn restore(&mut self) -> Result<(), WorkerError> {
         let mut restored = Vec::new();

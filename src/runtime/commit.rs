@@ -33,11 +33,7 @@ where
             || self.transaction.bytes >= self.config.commit_bytes
     }
 
-    pub(super) fn commit(&mut self) -> Result<(), WorkerError> {
-        self.try_commit().or_else(|error| self.recover(error))
-    }
-
-    fn try_commit(&mut self) -> Result<(), WorkerError> {
+    pub(super) fn try_commit(&mut self) -> Result<(), WorkerError> {
         self.committed_at = Instant::now();
         if self.partitions.dirty().next().is_none() && !self.reporter.is_overdue() {
             return Ok(());

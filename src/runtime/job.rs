@@ -39,13 +39,18 @@ pub struct Job<O: Operator> {
 }
 
 impl<O: Operator> Job<O> {
-    /// A job over the topic of a family whose settings are `D`.
+    /// A job over the topic of a family whose settings are `D`, or of whose settings its operator goes by a part.
     pub fn new<D>(operator: fn() -> O) -> Self
     where
-        D: Document<Operator = O::Settings>,
+        D: Document<Operator: Into<O::Settings>>,
         O::Event: serde::de::DeserializeOwned,
     {
-        Self { topic: D::FAMILY, settings: History::family::<D>, operator, decode: codec::decode }
+        Self {
+            topic: D::FAMILY,
+            settings: History::family::<D, O::Settings>,
+            operator,
+            decode: codec::decode,
+        }
     }
 
     /// The job's name: part of its group, its changelog and its transactional ids.

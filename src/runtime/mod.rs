@@ -44,7 +44,7 @@ pub(crate) use marks::is_mark;
 pub(crate) use output::Engine;
 pub use output::{OutputRow, Value};
 use partitions::Partitions;
-pub(crate) use rebalance::{Change, RebalanceQueue, leave};
+pub(crate) use rebalance::{Member, RebalanceQueue, leave};
 use report::Reporter;
 use restore::Restoration;
 use snapshot::Snapshots;

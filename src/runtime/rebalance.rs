@@ -8,11 +8,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
+use super::error::WorkerError;
 use crate::log::statistics;
 
 /// What the group decided.
 #[derive(Debug)]
-pub(crate) enum Change {
+enum Change {
     /// Partitions to take over.
     Assigned(TopicPartitionList),
     /// Partitions to hand over.
@@ -40,7 +41,7 @@ impl RebalanceQueue {
         Self { group, state: Mutex::default() }
     }
 
-    pub fn next_change(&self) -> Option<Change> {
+    fn next_change(&self) -> Option<Change> {
         self.state().changes.pop_front()
     }
 
@@ -55,6 +56,46 @@ impl RebalanceQueue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A loop that acts on what its group decides.
+pub(crate) trait Member {
+    /// Its client.
+    fn consumer(&self) -> &BaseConsumer<RebalanceQueue>;
+
+    /// Commits what is open.
+    fn commit(&mut self) -> Result<(), WorkerError>;
+
+    /// Goes on with partitions. The client is answered in any case: it waits for it, also when it is closed.
+    fn take_over(&mut self, list: &TopicPartitionList) -> Result<(), WorkerError>;
+
+    /// Lets go of a partition, which is committed and another one's by now.
+    fn hand_over(&mut self, partition: i32);
+
+    /// Follows the group. What is open is committed first, while its partitions are this one's.
+    fn rebalance(&mut self) -> Result<(), WorkerError> {
+        while let Some(change) = self.consumer().context().next_change() {
+            match change {
+                Change::Assigned(list) => self.take_over(&list)?,
+                Change::Revoked(list) => {
+                    let committed = if self.consumer().assignment_lost() {
+                        Err(WorkerError::Lost)
+                    } else {
+                        self.commit()
+                    };
+                    // Answered in any case: the client waits for it, also when it is closed.
+                    self.consumer()
+                        .incremental_unassign(&list)
+                        .map_err(WorkerError::kafka("handing partitions over"))?;
+                    committed?;
+                    for element in list.elements() {
+                        self.hand_over(element.partition());
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 

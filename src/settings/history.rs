@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::document::{Document, Json, Problem, SettingsKind, merged};
-use crate::engine::FamilySettings;
-use crate::engine::Millis;
+use crate::engine::{FamilySettings, Millis, TenantSettings};
 
 /// A record of the topic `settings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,9 +102,17 @@ impl History {
         self.versions(family).next_back().unwrap_or(0)
     }
 
-    /// The settings of a family under a version.
-    pub fn family<D: Document>(&self, version: i64) -> Result<FamilySettings<D::Operator>, Problem> {
-        let read = |tenant| D::read(&self.layers(D::FAMILY, tenant, version)).map(|read| read.settings());
+    /// The settings of a family under a version; of what can be set, the part by which an operator goes.
+    pub fn family<D, S>(&self, version: i64) -> Result<FamilySettings<S>, Problem>
+    where
+        D: Document<Operator: Into<S>>,
+    {
+        let part = |whole: TenantSettings<D::Operator>| TenantSettings {
+            allowance: whole.allowance,
+            operator: whole.operator.into(),
+        };
+        let read =
+            |tenant| D::read(&self.layers(D::FAMILY, tenant, version)).map(|read| part(read.settings()));
         let known = self.entries.iter().filter(|entry| entry.family == D::FAMILY && entry.version <= version);
         let names = known.filter_map(|entry| entry.tenant.as_deref());
         let tenants: Result<BTreeMap<_, _>, Problem> =
@@ -157,7 +164,7 @@ mod tests {
         assert_eq!(effective(Some("a"), 4), "2h 1d");
         assert_eq!(effective(Some("a"), 5), "2h 2d");
         assert_eq!(effective(Some("b"), 5), "2h 1d");
-        let family = history.family::<CivicSettings>(5).unwrap();
+        let family = history.family::<CivicSettings, <CivicSettings as Document>::Operator>(5).unwrap();
         assert_eq!((family.version, family.tenants.len()), (5, 1));
         assert_eq!(family.of("a/x").operator.grace, 2 * 86_400_000);
         assert_eq!(family.of("b/x").operator.grace, 86_400_000);

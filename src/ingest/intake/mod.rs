@@ -29,7 +29,7 @@ use crate::engine::id;
 use crate::http::{ApiKeys, Readiness};
 use crate::log::{Log, Restarts, first_append, statistics, topics};
 use crate::runtime;
-use crate::runtime::{Change, Engine, FailPoint, RebalanceQueue, Transaction, WorkerError};
+use crate::runtime::{Engine, FailPoint, Member, RebalanceQueue, Transaction, WorkerError};
 
 /// The topic that Kafka clients write of a family.
 pub fn topic(family: &str) -> String {
@@ -215,56 +215,6 @@ impl<'a, S: Source> Copier<'a, S> {
         Ok(())
     }
 
-    /// Follows the group. What is open is committed first, while its partitions are this one's.
-    fn rebalance(&mut self) -> Result<(), WorkerError> {
-        while let Some(change) = self.consumer.context().next_change() {
-            match change {
-                Change::Assigned(list) => self.take_over(&list)?,
-                Change::Revoked(list) => {
-                    let committed =
-                        if self.consumer.assignment_lost() { Err(WorkerError::Lost) } else { self.commit() };
-                    // Answered in any case: the client waits for it, also when it is closed.
-                    self.consumer
-                        .incremental_unassign(&list)
-                        .map_err(WorkerError::kafka("handing partitions over"))?;
-                    committed?;
-                    for element in list.elements() {
-                        self.next.remove(&element.partition());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes on where the group has come to, or from the beginning.
-    fn take_over(&mut self, list: &TopicPartitionList) -> Result<(), WorkerError> {
-        let committed = self.consumer.committed_offsets(list.clone(), BROKER);
-        let mut begin = TopicPartitionList::new();
-        let mut known = Ok(());
-        for element in committed.as_ref().unwrap_or(list).elements() {
-            let partition = element.partition();
-            let next = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-            let added = self.first(partition, next).and_then(|first| {
-                self.next.insert(partition, first);
-                begin
-                    .add_partition_offset(&self.topic, partition, Offset::Offset(first))
-                    .map_err(WorkerError::kafka("taking partitions over"))
-            });
-            known = known.and(added);
-        }
-        // Answered in any case, as a revocation is.
-        let answer = if committed.is_ok() && known.is_ok() { &begin } else { list };
-        self.consumer.incremental_assign(answer).map_err(WorkerError::kafka("taking partitions over"))?;
-        committed.map_err(WorkerError::kafka("fetching committed offsets"))?;
-        known?;
-        self.has_joined = true;
-        Ok(())
-    }
-
     /// The offset from which a partition is copied: the committed one, unless retention has passed it.
     fn first(&self, partition: i32, committed: Option<i64>) -> Result<i64, WorkerError> {
         let (low, _) = self
@@ -285,6 +235,20 @@ impl<'a, S: Source> Copier<'a, S> {
             );
         }
         Ok(committed.unwrap_or(low).max(low))
+    }
+
+    /// What shows the group that the partitions are still this one's (KIP-447). A client that has lost them must not speak:
+    /// see the worker's own.
+    fn membership(&self) -> Result<ConsumerGroupMetadata, WorkerError> {
+        let group = self.consumer.group_metadata().ok_or(WorkerError::Lost)?;
+        self.consumer.assignment().map_err(WorkerError::kafka("looking at the assignment"))?;
+        if self.consumer.assignment_lost() { Err(WorkerError::Lost) } else { Ok(group) }
+    }
+}
+
+impl<S: Source> Member for Copier<'_, S> {
+    fn consumer(&self) -> &BaseConsumer<RebalanceQueue> {
+        &self.consumer
     }
 
     fn commit(&mut self) -> Result<(), WorkerError> {
@@ -317,12 +281,36 @@ impl<'a, S: Source> Copier<'a, S> {
         Ok(())
     }
 
-    /// What shows the group that the partitions are still this one's (KIP-447). A client that has lost them must not speak:
-    /// see the worker's own.
-    fn membership(&self) -> Result<ConsumerGroupMetadata, WorkerError> {
-        let group = self.consumer.group_metadata().ok_or(WorkerError::Lost)?;
-        self.consumer.assignment().map_err(WorkerError::kafka("looking at the assignment"))?;
-        if self.consumer.assignment_lost() { Err(WorkerError::Lost) } else { Ok(group) }
+    /// Goes on where the group has come to, or from the beginning.
+    fn take_over(&mut self, list: &TopicPartitionList) -> Result<(), WorkerError> {
+        let committed = self.consumer.committed_offsets(list.clone(), BROKER);
+        let mut begin = TopicPartitionList::new();
+        let mut known = Ok(());
+        for element in committed.as_ref().unwrap_or(list).elements() {
+            let partition = element.partition();
+            let next = match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+            let added = self.first(partition, next).and_then(|first| {
+                self.next.insert(partition, first);
+                begin
+                    .add_partition_offset(&self.topic, partition, Offset::Offset(first))
+                    .map_err(WorkerError::kafka("taking partitions over"))
+            });
+            known = known.and(added);
+        }
+        // Answered in any case, as a revocation is.
+        let answer = if committed.is_ok() && known.is_ok() { &begin } else { list };
+        self.consumer.incremental_assign(answer).map_err(WorkerError::kafka("taking partitions over"))?;
+        committed.map_err(WorkerError::kafka("fetching committed offsets"))?;
+        known?;
+        self.has_joined = true;
+        Ok(())
+    }
+
+    fn hand_over(&mut self, partition: i32) {
+        self.next.remove(&partition);
     }
 }
 

@@ -10,8 +10,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::alarms::Alarms;
 use self::settings::MetersSettings;
-use super::{Family, JobVisitor, job};
+use super::{Family, JobVisitor};
 use crate::ingest::handler::Handler;
+use crate::runtime::Job;
 
 /// The family.
 pub struct Meters;
@@ -25,7 +26,7 @@ impl Family for Meters {
     }
 
     fn jobs<V: JobVisitor<Self>>(visitor: &mut V) {
-        visitor.job(job::<MetersSettings, _>(hours::operator));
-        visitor.job(job::<MetersSettings, _>(Alarms::default));
+        visitor.job(Job::new::<MetersSettings>(hours::operator));
+        visitor.job(Job::new::<MetersSettings>(Alarms::default));
     }
 }
