@@ -65,7 +65,7 @@ pub enum RoleError {
     Ended {
         /// Which part.
         part: &'static str,
-        /// How.
+        /// The panic's or error's message.
         reason: String,
     },
 }

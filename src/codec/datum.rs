@@ -57,7 +57,7 @@ impl<'a> Datum<'a> {
         self.rest.len()
     }
 
-    /// So many bytes.
+    /// Takes the next `length` bytes.
     pub fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed::Truncated)?;
         self.rest = rest;

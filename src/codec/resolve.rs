@@ -32,7 +32,7 @@ impl Whole {
         }
     }
 
-    /// Reads one.
+    /// Reads an integer of the writer's type.
     pub fn read(self, datum: &mut Datum<'_>) -> Result<i64, Malformed> {
         match self {
             Self::Int => datum.int().map(i64::from),
@@ -65,7 +65,7 @@ impl Number {
         }
     }
 
-    /// Reads one.
+    /// Reads a number of the writer's type.
     pub fn read(self, datum: &mut Datum<'_>) -> Result<f64, Malformed> {
         match self {
             Self::Whole(whole, true) => whole.read(datum).map(|value| f64::from(value as f32)),

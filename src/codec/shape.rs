@@ -43,7 +43,7 @@ pub enum Shape {
     Int,
     /// A number of up to 64 bits.
     Long,
-    /// So many bytes.
+    /// `fixed` of this many bytes.
     Fixed(usize),
     /// `bytes`.
     Bytes,
@@ -57,7 +57,7 @@ pub enum Shape {
     Array(Box<Shape>),
     /// `map`.
     Map(Box<Shape>),
-    /// One of these.
+    /// A union of these branches.
     Union(Vec<Shape>),
     /// One after the other.
     Record(Vec<Shape>),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::families::demonstration::{Demo, Failure, KEY, say};
 
 /// When a node that is starting is asked again.
-const AGAIN: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the stream may be behind the tables.
 const BEHIND: Duration = Duration::from_secs(10);
 
@@ -45,7 +45,7 @@ pub(super) async fn listen(demo: &Demo) -> Result<watch::Receiver<Told>, Failure
             break response.error_for_status()?;
         }
         // The node does not follow the log yet.
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     };
     let (sender, receiver) = watch::channel(Told::default());
     tokio::spawn(async move {

@@ -71,7 +71,7 @@ pub enum Rejection {
     Refused {
         /// Why, as a code.
         reason: &'static str,
-        /// Why, in words.
+        /// The reason, for people.
         message: String,
     },
 }

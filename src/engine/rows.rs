@@ -86,7 +86,7 @@ pub struct DeadLetter {
     pub operator: String,
     /// Why, as a code: `undecodable`, `unknown_issue`, `future_event` …
     pub reason: String,
-    /// Why, in words.
+    /// The reason, for people.
     pub message: String,
     /// The record's key, as it was.
     #[serde(with = "serde_bytes")]
@@ -146,7 +146,7 @@ pub struct Accounting {
     pub folded: i64,
     /// Of them, seen before.
     pub duplicate: i64,
-    /// Of them, late.
+    /// How many of the events were late (their watermark had passed).
     pub late: i64,
     /// Of them, not foldable.
     pub dead_lettered: i64,

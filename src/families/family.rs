@@ -48,7 +48,7 @@ pub trait Family: Source {
 
 /// Does something with each job of a family.
 pub trait JobVisitor<F: Family> {
-    /// With this one.
+    /// Visits this job.
     fn job<O>(&mut self, job: Job<O>)
     where
         O: Operator<Event = F::Event, Row: OperatorRow, Settings: Send + Sync> + Send + Sync;

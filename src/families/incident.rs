@@ -13,13 +13,13 @@ use crate::engine::rows::{RowMeta, versioned_row};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Worth knowing.
+    /// Noticeable; it needs no action.
     Low,
-    /// Worth a look.
+    /// It should be looked into.
     Medium,
-    /// Worth acting on.
+    /// To be acted on.
     High,
-    /// Worth acting on now.
+    /// To be acted on at once.
     Critical,
 }
 

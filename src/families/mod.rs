@@ -2,6 +2,7 @@
 //!
 //! A further family is a folder, its schemas and topics, and a line of the list below: `docs/adding-a-family.md`.
 
+pub mod client;
 #[cfg(feature = "local")]
 pub mod demonstration;
 mod family;
@@ -21,7 +22,7 @@ pub trait Visitor {
     /// What comes of it.
     type Output;
 
-    /// With this one.
+    /// Visits this family.
     fn family<F: Family>(self) -> Self::Output;
 }
 

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
+use utoipa::ToSchema;
 
 use crate::http::ApiError;
 
@@ -16,20 +17,47 @@ pub enum Form {
     One,
     /// `{"events":[…]}`.
     Batch,
-    /// Either.
+    /// One item, or a batch.
     OneOrBatch,
     /// Either; what the items of a batch [share](Shared) may stand beside them. No value and no unknown name is repeated in
     /// an error.
     OneOrBatchSharing,
 }
 
-/// What a body holds.
-#[derive(Debug)]
-pub enum Items<'a> {
+/// An item, or a batch of them.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+pub enum OneOrBatch<T, B> {
     /// One item.
-    One(&'a RawValue),
-    /// The items of a batch, and what they share.
-    Batch(Vec<&'a RawValue>, Shared<'a>),
+    One(T),
+    /// A batch.
+    Batch(B),
+}
+
+/// What a body holds: an item, or the items of a batch and what they share.
+pub type Items<'a> = OneOrBatch<&'a RawValue, (Vec<&'a RawValue>, Shared<'a>)>;
+
+/// A batch of items.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Batch<T> {
+    /// At most 1000; more are answered with 413.
+    #[schema(required, nullable = false)]
+    events: Option<Vec<T>>,
+}
+
+/// A batch of items, and what they share.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SharingBatch<T, S, C> {
+    /// At most 1000; more are answered with 413.
+    #[schema(required, nullable = false)]
+    events: Option<Vec<T>>,
+    /// When the batch was sent, by the device's clock: where that is wrong by more than two minutes, it corrects the events'
+    /// times.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    sent_at: Option<S>,
+    context: Option<C>,
 }
 
 /// What stands in a batch beside its items, for all of them.
@@ -53,22 +81,6 @@ pub fn items(bytes: &[u8], form: Form) -> Result<Items<'_>, ApiError> {
         #[serde(borrow)]
         events: Option<&'a RawValue>,
     }
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Batch<'a> {
-        #[serde(borrow)]
-        events: Option<Vec<&'a RawValue>>,
-    }
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct SharingBatch<'a> {
-        #[serde(borrow)]
-        events: Option<Vec<&'a RawValue>>,
-        #[serde(borrow)]
-        sent_at: Option<&'a RawValue>,
-        #[serde(borrow)]
-        context: Option<&'a RawValue>,
-    }
 
     let body = json(bytes)?;
     let has_events = || Ok(body.get().starts_with('{') && parse::<Peek<'_>>(body, "")?.events.is_some());
@@ -81,17 +93,18 @@ pub fn items(bytes: &[u8], form: Form) -> Result<Items<'_>, ApiError> {
         return Ok(Items::One(body));
     }
     let (items, shared) = if form == Form::OneOrBatchSharing {
-        let SharingBatch { events, sent_at, context } = parse_unrepeated(body, "")?;
+        let batch = parse_unrepeated::<SharingBatch<&RawValue, &RawValue, &RawValue>>(body, "")?;
+        let SharingBatch { events, sent_at, context } = batch;
         (events, Shared { sent_at, context })
     } else {
-        (parse::<Batch<'_>>(body, "")?.events, Shared::default())
+        (parse::<Batch<&RawValue>>(body, "")?.events, Shared::default())
     };
     let items = items.ok_or_else(|| ApiError::invalid("events", "missing: expected {\"events\":[…]}"))?;
     if items.len() > ITEMS {
         let message = format!("a batch may have {ITEMS} items, this one has {}", items.len());
         return Err(ApiError::too_large(message));
     }
-    Ok(Items::Batch(items, shared))
+    Ok(Items::Batch((items, shared)))
 }
 
 /// Reads an object of a known form; `path` is where it stands in the body. The error names the field.
@@ -229,7 +242,7 @@ mod tests {
         ] {
             let found = match items(body.as_bytes(), form) {
                 Ok(Items::One(_)) => "one".to_owned(),
-                Ok(Items::Batch(items, _)) => format!("batch of {}", items.len()),
+                Ok(Items::Batch((items, _))) => format!("batch of {}", items.len()),
                 Err(refusal) => {
                     let (status, details) = error(refusal);
                     format!("{status} {details}")

@@ -136,7 +136,7 @@ impl<S: Source> Handler<S> {
                     let (record, receipt) = read("", json, Shared::default())?;
                     self.deliver_one(record, receipt).await
                 }
-                Items::Batch(items, shared) => {
+                Items::Batch((items, shared)) => {
                     let read = items
                         .into_iter()
                         .enumerate()

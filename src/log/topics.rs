@@ -56,7 +56,7 @@ pub enum TopicError {
     Refused {
         /// Its name on the cluster.
         topic: String,
-        /// Why.
+        /// The cause.
         code: RDKafkaErrorCode,
     },
     /// The topic is there, but not as its file says.

@@ -33,7 +33,7 @@ impl Kind {
 /// A version of a row, as it lies on the log.
 #[derive(Debug)]
 pub struct Event {
-    /// Whose it is.
+    /// The tenant that it belongs to.
     pub tenant: Tenant,
     /// Its partition and offset.
     pub place: Place,

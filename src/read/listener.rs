@@ -8,13 +8,13 @@ use std::time::Duration;
 use axum::response::sse;
 use rdkafka::message::Message;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::conditions::Conditions;
 use super::event::{Event, Kind};
 use super::live::Events;
-use super::stream::Streams;
 use crate::http::Tenant;
 use crate::log::replay::Replay;
 use crate::log::{Log, LogPosition};
@@ -24,6 +24,27 @@ use crate::resource::Resource;
 const SILENCE: Duration = Duration::from_secs(15);
 /// How long a client that catches up may take to read on: meanwhile it keeps another one waiting.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Clients that may read the log at once, to catch up: each has a Kafka client of its own.
+const CATCHING_UP: usize = 4;
+/// Events on their way to a client that is slow to read.
+pub const BUFFERED: usize = 64;
+
+/// What streams share: the log, and how many may read it at once.
+#[derive(Clone)]
+pub struct Streams {
+    log: Log,
+    catching_up: Arc<Semaphore>,
+    /// The end of the process, and of every stream.
+    pub shutdown: CancellationToken,
+}
+
+impl Streams {
+    /// Over this log, until `shutdown`.
+    pub fn new(log: Log, shutdown: CancellationToken) -> Self {
+        Self { log, catching_up: Arc::new(Semaphore::new(CATCHING_UP)), shutdown }
+    }
+}
 
 /// What is on its way to a client.
 pub type Sent = Result<sse::Event, axum::Error>;
@@ -202,12 +223,10 @@ enum Missed {
 
 #[cfg(test)]
 mod tests {
-    use tokio_util::sync::CancellationToken;
     use uuid::Uuid;
 
     use super::*;
     use crate::read::live::Live;
-    use crate::read::stream::BUFFERED;
     use crate::resource::{self, Row};
 
     fn event(tenant: &str, offset: i64) -> Arc<Event> {

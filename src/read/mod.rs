@@ -20,6 +20,7 @@ pub mod queries;
 pub mod query_cache;
 mod routes;
 pub mod rows;
+mod rows_page;
 pub mod schema_registry;
 mod store;
 pub mod stream;
@@ -50,7 +51,7 @@ pub struct Shared {
     pub live: Live,
     /// What was read from tables.
     pub cache: QueryCache,
-    streams: stream::Streams,
+    streams: listener::Streams,
 }
 
 /// The role `serve`.
@@ -105,7 +106,7 @@ impl Serve {
             client: queries::client(&config.clickhouse),
             live: live.clone(),
             cache: QueryCache::new(),
-            streams: stream::Streams::new(log.clone(), shutdown.clone()),
+            streams: listener::Streams::new(log.clone(), shutdown.clone()),
         };
         queries.merge(router(resources)).with_state(shared).merge(page::router().into())
     }

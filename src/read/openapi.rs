@@ -12,7 +12,7 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Required, Schema};
 
-use super::list::MOST;
+use super::parameters::MAX_LIMIT;
 use crate::http::openapi::{API_KEY, BEARER};
 use crate::resource::{Field, FieldType, Filter, Operand, Resource, ValueType};
 
@@ -187,8 +187,11 @@ pub fn conditional() -> [Parameter; 2] {
 
 /// The parameters that say which page.
 pub fn paging() -> [Parameter; 2] {
-    let limit =
-        ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MOST as f64)).build();
+    let limit = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(MAX_LIMIT as f64))
+        .build();
     [
         query("limit", "Rows of a page; 100 without it.", limit),
         query("cursor", "The `next_cursor` of the page before.", Object::with_type(Type::String)),

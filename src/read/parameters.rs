@@ -10,6 +10,11 @@ use crate::http::ApiError;
 use crate::http::extract;
 use crate::http::extract::QueryPairs;
 
+/// Rows of a page, where `limit` does not say how many.
+const DEFAULT_LIMIT: u64 = 100;
+/// Rows of a page at most.
+pub const MAX_LIMIT: u64 = 1000;
+
 /// What a query string says. A handler takes what it knows; what is left then is refused, so that a misspelt
 /// filter doesn't silently match everything.
 #[derive(Debug, Default)]
@@ -59,6 +64,12 @@ impl Parameters {
     /// Takes what is either true or false.
     pub fn flag(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         self.parsed(name, "true or false", |text| text.parse().ok())
+    }
+
+    /// Takes how many rows a page may have.
+    pub fn limit(&mut self) -> Result<u64, ApiError> {
+        let limit = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        Ok(self.parsed("limit", "1 to 1000", limit)?.unwrap_or(DEFAULT_LIMIT))
     }
 
     /// Takes all whose names begin with `prefix`, without it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use super::answers::Body;
-use super::list::Page;
+use super::rows_page::Page;
 use crate::http::{ApiError, Tenant};
 
 /// What all of it may take in memory.

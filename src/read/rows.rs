@@ -54,7 +54,7 @@ struct Order {
 pub struct Arrival<T> {
     /// Its id.
     pub id: Uuid,
-    /// Whose it is.
+    /// The tenant that it belongs to.
     pub tenant: Tenant,
     /// Its version.
     pub version: u64,
@@ -75,7 +75,7 @@ pub enum Lookup<T> {
     Retracted,
     /// A version has been seen that is no longer here: an older one is stale.
     AtLeast(u64),
-    /// Nothing.
+    /// This node knows nothing of it.
     Unknown,
 }
 

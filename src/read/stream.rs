@@ -5,7 +5,6 @@
 //! also of those that are none of its own. A client that comes back with it as `Last-Event-ID` gets what it has missed from the
 //! log itself, on whatever node, and then what comes: every version once, in the order of its partition.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -13,38 +12,19 @@ use axum::http::HeaderMap;
 use axum::response::sse::{self, Sse};
 use axum::routing::{MethodRouter, get};
 use futures::Stream;
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
 use super::Shared;
 use super::conditions::Conditions;
+use super::listener;
 use super::listener::Listener;
 use super::parameters::Parameters;
 use crate::http::{ApiError, CanRead, Tenant};
-use crate::log::{Log, LogPosition};
+use crate::log::LogPosition;
 use crate::resource::Resource;
 
-/// Clients that may read the log at once, to catch up: each has a Kafka client of its own.
-const CATCHING_UP: usize = 4;
 /// When a client may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// Events on their way to a client that is slow to read.
-pub(super) const BUFFERED: usize = 64;
-
-/// What streams share: the log, and how many may read it at once.
-#[derive(Clone)]
-pub struct Streams {
-    pub(super) log: Log,
-    pub(super) catching_up: Arc<Semaphore>,
-    shutdown: CancellationToken,
-}
-
-impl Streams {
-    pub(super) fn new(log: Log, shutdown: CancellationToken) -> Self {
-        Self { log, catching_up: Arc::new(Semaphore::new(CATCHING_UP)), shutdown }
-    }
-}
-
 /// Where a stream begins that does not go on behind an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Begin {
@@ -98,7 +78,7 @@ fn begin(
         (None, Begin::Stored) => live.stored(topic, &told).ok_or_else(too_early)?,
         (None, Begin::Now) => told.clone(),
     };
-    let (sender, mut receiving) = mpsc::channel(BUFFERED);
+    let (sender, mut receiving) = mpsc::channel(listener::BUFFERED);
     let listener = Listener::new(resource, tenant, conditions, next, sender);
     tokio::spawn(async move {
         let shutdown = streams.shutdown.clone();

@@ -17,9 +17,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::answers::Body;
 use super::conditions::{Conditions, Value};
-use super::list::{ListRequest, MOST};
+use super::list::ListRequest;
 use super::live::Freshness;
-use super::parameters::Parameters;
+use super::parameters::{MAX_LIMIT, Parameters};
 use super::positions::{Reader, Source};
 use super::queries::{Parameter, Select, SqlFilter, TenantQueries};
 use super::{Shared, answers, by_id, list, routes};
@@ -284,7 +284,7 @@ impl Timeline {
             let filter = filter.ok_or_else(|| ApiError::internal(format!("there is no filter {name}")))?;
             conditions = conditions.and(filter, value);
         }
-        let request = ListRequest { conditions, after: None, limit: MOST };
+        let request = ListRequest { conditions, after: None, limit: MAX_LIMIT };
         let page = list::page(beside, queries, &shared.live, &shared.cache, &request, freshness).await?;
         let timed = page.rows().map(|row| {
             let json: Json = serde_json::from_slice(row).map_err(ApiError::internal)?;
@@ -306,7 +306,7 @@ impl Request {
         let from = parameters.time("from")?;
         let to = parameters.time("to")?;
         let after = parameters.parsed("cursor", "the next_cursor of the page before", Cursor::decode)?;
-        let limit = list::limit(&mut parameters)?;
+        let limit = parameters.limit()?;
         parameters.finish()?;
         Ok(Self { from, to, after, limit })
     }

@@ -59,7 +59,7 @@ pub enum ResourceError {
         file: String,
         /// The parameter.
         filter: String,
-        /// Why.
+        /// The cause.
         source: FilterError,
     },
     /// Its path is no path, or another's.

@@ -32,7 +32,7 @@ pub struct Filter {
 pub struct Test {
     /// What is compared.
     pub operand: Operand,
-    /// How.
+    /// The operator.
     pub operator: FilterOperator,
 }
 
@@ -52,7 +52,7 @@ pub enum Operand {
 pub enum ValueType {
     /// Any text.
     Text,
-    /// One of these.
+    /// One of these symbols.
     Enum(Vec<String>),
     /// A UUID.
     Uuid,

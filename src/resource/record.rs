@@ -18,7 +18,7 @@ use crate::engine::Millis;
 pub struct Record {
     /// The row.
     pub row: Row,
-    /// Whose it is.
+    /// The tenant that it belongs to.
     pub tenant: String,
     /// It no longer holds.
     pub retracted: bool,

@@ -89,7 +89,7 @@ impl FieldType {
     /// Takes a value of ClickHouse's type from the front of `rest` and appends its JSON.
     ///
     /// # Errors
-    /// There is none.
+    /// Where the bytes are not a value of that type.
     pub fn append(&self, rest: &mut &[u8], json: &mut Vec<u8>) -> Result<(), StoredError> {
         match self {
             Self::Boolean => serialize(&(take::<1>(rest)? != [0]), json),
@@ -191,7 +191,7 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], StoredError> {
 /// Takes a `String`.
 ///
 /// # Errors
-/// There is none.
+/// Where the bytes are not a value of that type.
 pub fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, StoredError> {
     str::from_utf8(take_bytes(rest)?).map_err(|_| StoredError::NotUtf8)
 }

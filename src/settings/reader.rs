@@ -37,7 +37,7 @@ pub enum SettingsError {
     Unreadable {
         /// Its offset.
         offset: i64,
-        /// Why.
+        /// The cause.
         source: CodecError,
     },
     /// A change can't be written: a fault of the program.

@@ -80,7 +80,7 @@ pub enum Converter {
     Record(Program<Converter>),
     /// Whatever it is, the same is written.
     Constant {
-        /// What it is.
+        /// The field's shape.
         shape: Shape,
         /// What is written.
         bytes: Vec<u8>,

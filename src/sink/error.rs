@@ -25,7 +25,7 @@ pub enum SinkError {
     Columns {
         /// The table.
         table: String,
-        /// What it says.
+        /// What ClickHouse answered.
         source: clickhouse::error::Error,
     },
     /// A topic's schema is missing.

@@ -26,7 +26,7 @@ impl FailPoint {
         }
     }
 
-    /// Nothing.
+    /// Does nothing: this build has no fail points.
     #[cfg(not(feature = "fail-points"))]
     pub async fn reach(self) {}
 }

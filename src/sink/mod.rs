@@ -8,6 +8,7 @@
 //! consumer is polled all the time, so however long a table is away, the sink stays in its group and its memory stays
 //! within two batches.
 
+pub mod backoff;
 pub mod batch;
 pub mod converter;
 mod error;

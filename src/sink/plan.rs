@@ -57,7 +57,7 @@ pub enum PlanError {
         table: String,
         /// The schema's subject.
         subject: &'static str,
-        /// What it is.
+        /// The field's schema.
         schema: String,
     },
     /// A column has neither field nor default.
@@ -148,7 +148,7 @@ pub enum RowError {
     Value {
         /// The column.
         column: String,
-        /// Why.
+        /// The cause.
         source: ValueError,
     },
 }

@@ -46,7 +46,7 @@ impl RecordPart {
 pub enum PartConverter {
     /// A number, as an integer of so many bytes.
     Integer {
-        /// Which.
+        /// The part.
         part: RecordPart,
         /// Width in bytes.
         bytes: usize,

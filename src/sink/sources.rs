@@ -5,9 +5,9 @@ use rdkafka::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::SinkError;
+use super::backoff::backoff;
 use super::batch::{Letter, Outcome};
 use super::plan::{Plan, RowError, TableColumn};
-use super::writer::backoff;
 use crate::codec;
 use crate::codec::{CodecError, PinnedSchema};
 use crate::engine::rows::DeadLetter;

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use clickhouse::Client;
 use futures::future::{BoxFuture, FutureExt, try_join_all};
@@ -15,6 +14,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::backoff::backoff;
 use super::batch::{Letter, Load, Rows};
 use super::fail_point::FailPoint;
 use super::sources::DEAD_LETTERS;
@@ -237,14 +237,4 @@ impl Writer {
             }
         }
     }
-}
-
-/// Delays without end: 100 ms at first, doubling up to 5 s, each lengthened by a random part of itself.
-pub fn backoff() -> impl Iterator<Item = Duration> + Send {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
-        .with_jitter()
-        .without_max_times()
-        .build()
 }

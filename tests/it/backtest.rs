@@ -26,7 +26,7 @@ use crate::load;
 use crate::system::{BINARY, KEY, OTHER_KEY, Process, READ_KEY, System, eventually};
 
 const ROUTE: &str = "/v1/backtests";
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Appends the city's month.
 fn append_month(system: &System) {
@@ -265,7 +265,7 @@ async fn i1_a_row_that_does_not_follow_from_the_log_is_found() {
     let topic = system.log.name("incidents");
     let record = BaseRecord::<[u8], [u8]>::to(&topic).key(&key).payload(&value);
     producer.send(record).unwrap();
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(TIMEOUT).unwrap();
     let (status, out, err) = tool(&system, &[]);
     assert_eq!(status, Some(2), "{out}{err}");
     assert!(out.contains("- incidents 07070707-0707-8707-8707-070707070707 boston/a"), "{out}");
@@ -378,14 +378,14 @@ async fn i1_rows_that_can_not_be_seen_or_folded_are_no_difference() {
     let opened = |id: &str| load::report("boston", "a".into(), id.into(), 1_000, 2_000);
     let open: BaseProducer = system.log.producer().set("transactional.id", "somebody").create().unwrap();
     tokio::task::block_in_place(|| {
-        open.init_transactions(PATIENCE).unwrap();
+        open.init_transactions(TIMEOUT).unwrap();
         open.begin_transaction().unwrap();
         let topic = system.log.name("incidents");
         for partition in 0..crate::system::partitions("incidents") {
             let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(partition).key(b"x").payload(b"x");
             open.send(record).unwrap();
         }
-        open.flush(PATIENCE).unwrap();
+        open.flush(TIMEOUT).unwrap();
     });
     load::append(&system, std::iter::once(opened("r-1")));
     let worker = system.start_ready("process", &[]).await;
@@ -397,7 +397,7 @@ async fn i1_rows_that_can_not_be_seen_or_folded_are_no_difference() {
     breaches(4 + 1).await;
     let backtest = std::thread::scope(|scope| {
         let backtest = scope.spawn(|| tool(&system, &[]));
-        open.abort_transaction(PATIENCE).unwrap();
+        open.abort_transaction(TIMEOUT).unwrap();
         backtest.join().unwrap()
     });
     assert_eq!(backtest.0, Some(0), "{}", backtest.1);

@@ -132,7 +132,7 @@ fn assert_is_explained(explanation: &Explanation, sent: &Sent, log: &HashMap<(i3
         .iter()
         .map(|record| {
             let Found::Read { event_time, value, .. } = &record.found else { panic!("{record:?}") };
-            let event = &log[&(record.reference.partition, record.reference.offset)];
+            let event = &log[&(record.partition, record.offset)];
             let value: Value = serde_json::from_str(value.get()).unwrap();
             assert_eq!(text(&value["event_id"]), event.event_id);
             assert_eq!(*event_time, event.occurred_at);
@@ -144,7 +144,7 @@ fn assert_is_explained(explanation: &Explanation, sent: &Sent, log: &HashMap<(i3
         (evidence.count, evidence.not_named),
         (expected.len() as i64, expected.len() as i64 - found.len() as i64)
     );
-    assert!(evidence.records.is_sorted_by_key(|record| record.reference.offset));
+    assert!(evidence.records.is_sorted_by_key(|record| record.offset));
 }
 
 /// Every incident of Boston's month, and one with more records than a row names: behind it lies exactly what was sent for

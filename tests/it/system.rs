@@ -32,7 +32,7 @@ pub const OTHER_KEY: &str = "key-of-salem";
 /// A key that may only read.
 pub const READ_KEY: &str = "key-of-a-reader";
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The stack of this test run. It ends with the process, whatever way that ends.
 fn stack() -> &'static Stack {
@@ -45,7 +45,7 @@ fn stack() -> &'static Stack {
 
 /// Polls until `condition` gives something; `what` names what was waited for in vain.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(value) = condition().await {
             return value;
@@ -292,12 +292,12 @@ impl System {
             list.add_partition_offset(&name, partition, Offset::Beginning).unwrap();
         }
         // A client that does not know the leader yet waits for half a second before it asks again.
-        consumer.fetch_metadata(Some(&name), PATIENCE).unwrap();
+        consumer.fetch_metadata(Some(&name), TIMEOUT).unwrap();
         consumer.assign(&list).unwrap();
         let mut records: BTreeMap<i32, Vec<OwnedMessage>> =
             (0..partitions).map(|p| (p, Vec::new())).collect();
         let mut ended = 0;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while ended < partitions {
             assert!(Instant::now() < deadline, "reading {name} takes too long");
             match consumer.poll(Duration::from_millis(100)) {
@@ -350,7 +350,7 @@ async fn told<T: Send + 'static>(
     read: impl Fn(&str) -> Option<T> + Send + 'static,
 ) -> T {
     let wait = move || lines.lines().map_while(Result::ok).find_map(|line| read(&line));
-    let told = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(wait)).await;
+    let told = tokio::time::timeout(TIMEOUT, tokio::task::spawn_blocking(wait)).await;
     let told = told.unwrap_or_else(|_| panic!("waited in vain for the step {step}"));
     told.unwrap().expect("the process reaches the step")
 }

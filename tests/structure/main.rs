@@ -59,10 +59,6 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("main", &["telemetry", "config", "log", "settings", "sink", "families", "tools", "role", "demo"]),
 ];
 
-/// Folders in which there still are circles, to be opened with what is under way there. A line that is no longer needed fails
-/// the test, and is taken out.
-const OPEN_CIRCLES: [&str; 2] = ["read/", "sink/"];
-
 /// Folders of a family that are no operators, as `tests/purity/build.rs` has them.
 const IMPURE: [&str; 5] = ["demo", "generate", "ingest", "queries", "settings"];
 
@@ -107,15 +103,8 @@ fn lines(ties: &[&Tie]) -> String {
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let ties = ties();
-    let is_open = |circle: &[&Tie], folder: &str| circle.iter().all(|tie| tie.from.starts_with(folder));
-    let (open, closed): (Vec<_>, Vec<_>) = circles(&ties)
-        .into_iter()
-        .partition(|circle| OPEN_CIRCLES.iter().any(|folder| is_open(circle, folder)));
-    let closed: String = closed.iter().map(|circle| format!("a circle:\n{}", lines(circle))).collect();
-    assert!(closed.is_empty(), "{closed}");
-    for folder in OPEN_CIRCLES {
-        assert!(open.iter().any(|circle| is_open(circle, folder)), "{folder} has no circle any more");
-    }
+    let found: String = circles(&ties).iter().map(|circle| format!("a circle:\n{}", lines(circle))).collect();
+    assert!(found.is_empty(), "{found}");
 }
 
 #[test]

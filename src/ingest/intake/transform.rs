@@ -109,7 +109,7 @@ impl<S: Source> Transform<S> {
         } else {
             match body::items(bytes, S::FORM) {
                 Ok(Items::One(json)) => add(read("", json, Shared::default(), place)),
-                Ok(Items::Batch(items, shared)) => {
+                Ok(Items::Batch((items, shared))) => {
                     for (index, json) in items.into_iter().enumerate() {
                         add(read(&format!("events[{index}]"), json, shared, format!("{place}.{index}")));
                     }

@@ -147,18 +147,9 @@ impl Described {
         };
         let mut line = format!("{sign} {} {} {}", self.topic, text("/meta/id"), text("/meta/key"));
         if self.fields.is_empty() {
-            for name in [
-                "rule",
-                "severity",
-                "title",
-                "started_at",
-                "due_at",
-                "resolved_at",
-                "met",
-                "reason",
-                "message",
-            ] {
-                let value = text(&format!("/{name}"));
+            let fields = row.and_then(Value::as_object).into_iter().flatten();
+            for (name, value) in fields.filter(|(_, value)| !value.is_object() && !value.is_array()) {
+                let value = plain(value);
                 if !value.is_empty() {
                     line.push_str(&format!(" {name}={value}"));
                 }

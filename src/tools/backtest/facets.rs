@@ -15,7 +15,7 @@ pub struct Facets {
     pub rule: String,
     /// How grave it is, where it says so.
     pub severity: Option<String>,
-    /// Where.
+    /// The area that it is counted under.
     pub area: Option<String>,
     /// Of what can be met: whether it was.
     pub is_met: Option<bool>,

@@ -92,9 +92,9 @@ pub enum BacktestError {
     /// The log can't be read.
     #[error("reading {topic} failed: {source}; is Kafka reachable at kafka.brokers?")]
     Kafka {
-        /// Which topic.
+        /// The topic.
         topic: String,
-        /// Why.
+        /// The cause.
         source: KafkaError,
     },
     /// Settings can't be read.
@@ -112,7 +112,7 @@ pub enum BacktestError {
         partition: i32,
         /// Offset.
         offset: i64,
-        /// Why.
+        /// The cause.
         source: CodecError,
     },
     /// A row can't be written down: a fault of the program.

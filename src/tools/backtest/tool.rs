@@ -83,7 +83,7 @@ pub enum ToolError {
     Write {
         /// Where to.
         file: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// Writing.

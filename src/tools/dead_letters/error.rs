@@ -33,7 +33,7 @@ pub enum DeadLettersError {
         partition: i32,
         /// The offset.
         offset: i64,
-        /// Why.
+        /// The cause.
         source: CodecError,
     },
     /// A span that holds no time.
@@ -91,7 +91,7 @@ pub enum DeadLettersError {
     File {
         /// Its path.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// Printing.

@@ -91,7 +91,7 @@ pub(super) struct Unfolded {
     pub position: Position,
     /// Why it was not folded, as a code.
     pub reason: String,
-    /// Why, in words.
+    /// The reason, for people.
     pub message: String,
     /// The operator that did not fold it; empty where none got to see it.
     pub operator: String,

@@ -138,10 +138,12 @@ impl<F: Family, W: Write> DryRun<'_, F, W> {
             Ok(Items::One(json)) => {
                 self.item(number, arrival, ("", Shared::default()), json, &|| format!("line-{number}"))
             }
-            Ok(Items::Batch(items, shared)) => items.into_iter().enumerate().try_for_each(|(index, json)| {
-                let id = || format!("line-{number}.{index}");
-                self.item(number, arrival, (&format!("events[{index}]"), shared), json, &id)
-            }),
+            Ok(Items::Batch((items, shared))) => {
+                items.into_iter().enumerate().try_for_each(|(index, json)| {
+                    let id = || format!("line-{number}.{index}");
+                    self.item(number, arrival, (&format!("events[{index}]"), shared), json, &id)
+                })
+            }
             Err(error) => {
                 self.refuse(number, &error);
                 Ok(())

@@ -1,5 +1,7 @@
 //! The records behind a row, read back from the family topic (I8).
 
+use std::sync::Arc;
+
 use rdkafka::message::{Message, OwnedMessage};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -29,24 +31,19 @@ pub struct EvidenceRead {
 /// A record behind a row.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EvidenceRecord {
-    /// What the row says of it.
-    #[serde(flatten)]
-    #[schema(value_type = Reference)]
-    pub reference: RecordReference,
+    /// Its topic.
+    #[schema(value_type = String)]
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// The event that the row says lies there.
+    #[schema(value_type = String)]
+    pub event_id: Arc<str>,
     /// What lies there.
     #[serde(flatten)]
     pub found: Found,
-}
-
-/// A [`RecordReference`], described: that itself knows nothing of HTTP.
-#[derive(ToSchema)]
-#[schema(as = RecordReference)]
-#[expect(dead_code, reason = "it only describes")]
-struct Reference {
-    topic: String,
-    partition: i32,
-    offset: i64,
-    event_id: String,
 }
 
 /// What lies at a place of the log that a row names.
@@ -64,7 +61,7 @@ pub enum Found {
         #[serde(serialize_with = "rfc3339")]
         #[schema(value_type = String, format = DateTime)]
         append_time: Millis,
-        /// What it says.
+        /// The fields.
         #[schema(value_type = Object)]
         value: Box<RawValue>,
     },
@@ -86,9 +83,10 @@ impl EvidenceRead {
     pub(super) fn of(row: &Located, records: &ByPartition<Records>) -> Result<Self, ExplainError> {
         let read = row.references().filter_map(|reference| {
             // All that rows name have been looked for.
-            let partition = records.get(&*reference.topic)?.get(&reference.partition)?;
-            let found = look(&row.tenant, reference, partition);
-            Some(found.map(|found| EvidenceRecord { reference: reference.clone(), found }))
+            let found =
+                look(&row.tenant, reference, records.get(&*reference.topic)?.get(&reference.partition)?);
+            let RecordReference { topic, partition, offset, event_id } = reference.clone();
+            Some(found.map(|found| EvidenceRecord { topic, partition, offset, event_id, found }))
         });
         let records = read.collect::<Result<Vec<_>, ExplainError>>()?;
         let count = row.newest().map_or(0, |newest| newest.evidence_count);

@@ -44,7 +44,7 @@ pub enum ExplainError {
     /// The log can't be read.
     #[error("can't read topic {topic}: {source}; is Kafka reachable at kafka.brokers?")]
     Kafka {
-        /// Which topic.
+        /// The topic.
         topic: String,
         /// What Kafka said.
         source: KafkaError,
@@ -58,7 +58,7 @@ pub enum ExplainError {
         partition: i32,
         /// The offset.
         offset: i64,
-        /// Why.
+        /// The cause.
         source: CodecError,
     },
     /// Nobody here knows what the records behind the row are.
@@ -88,7 +88,7 @@ pub enum ExplainError {
         "there is more to read of topic {topic} than the time allows; `tidewatch explain` takes its time"
     )]
     TooLong {
-        /// Which topic.
+        /// The topic.
         topic: String,
     },
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use serde_json::Value;
 
-use super::{Explanation, Found, SettingsUnder, Version};
+use super::{EvidenceRecord, Explanation, Found, SettingsUnder, Version};
 use crate::codec::json::time;
 use crate::engine::Millis;
 use crate::settings::Changed;
@@ -85,10 +85,9 @@ impl Explanation {
             if index == FIRST && self.evidence.not_named > 0 {
                 writeln!(out, "  … {} more, which the row does not name …", self.evidence.not_named)?;
             }
-            let reference = &record.reference;
-            let place = format!("{}/{} at {}", reference.topic, reference.partition, reference.offset);
-            let event = format!("event {}", reference.event_id);
-            match &record.found {
+            let EvidenceRecord { topic, partition, offset, event_id, found } = record;
+            let (place, event) = (format!("{topic}/{partition} at {offset}"), format!("event {event_id}"));
+            match found {
                 Found::Read { event_time, append_time, value } => {
                     let (event_time, append_time) = (shown(*event_time), shown(*append_time));
                     writeln!(out, "  {place}, {event}: happened {event_time}, appended {append_time}")?;

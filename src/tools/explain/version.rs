@@ -41,7 +41,7 @@ pub struct Version {
     pub settings_version: i64,
     /// How many records were behind it.
     pub evidence_count: i64,
-    /// What it says.
+    /// The fields.
     #[schema(value_type = Object)]
     pub row: Fields,
     #[serde(skip)]

@@ -54,7 +54,7 @@ pub enum RebuildError {
     ClickHouse {
         /// What was tried.
         what: String,
-        /// What it says.
+        /// What ClickHouse answered.
         source: ClickHouseError,
     },
     /// The table that this run was filling is gone.
@@ -73,7 +73,7 @@ pub enum RebuildError {
     Convert {
         /// The topic.
         topic: String,
-        /// Why.
+        /// The cause.
         source: CodecError,
     },
     /// A migration came between.

@@ -17,9 +17,9 @@ use crate::codec::CodecError;
 use crate::log::Log;
 use crate::log::replay::Replay;
 use crate::sink::Source;
+use crate::sink::backoff::backoff;
 use crate::sink::batch::Outcome;
 use crate::sink::refusal;
-use crate::sink::writer::backoff;
 use crate::store;
 
 /// Offsets by partition.

@@ -100,7 +100,7 @@ pub struct Column {
 pub struct Excluded {
     /// How many.
     pub rows: u64,
-    /// Why.
+    /// The reason, as text.
     pub why: String,
 }
 

@@ -27,7 +27,7 @@ impl Step {
         }
     }
 
-    /// Nothing.
+    /// Does nothing: this build has no fail points.
     #[cfg(not(feature = "fail-points"))]
     pub fn reach(self) {}
 }

@@ -16,7 +16,7 @@ const HEADERS: [&str; 6] =
 /// What stands before each answer of a file. No body holds it: JSON has no line feeds.
 const HEAD: &str = "\n== ";
 /// How long a stream may say nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// What is shown of two lines before and behind the byte in which they differ.
 const AROUND: usize = 160;
 /// How many lines of an answer are shown.
@@ -229,7 +229,7 @@ impl Stream {
                     return told;
                 }
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
+            let chunk = tokio::time::timeout(TIMEOUT, self.response.chunk()).await;
             let chunk = chunk.expect("the stream says something").unwrap().expect("the stream goes on");
             self.rest.extend_from_slice(&chunk);
         }

@@ -2,44 +2,26 @@
 //! named the issue that its report opened.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::boston::{Request, Step};
 use crate::engine::Millis;
+use crate::families::client::{Client, SendError};
 
 /// Events a batch: the API takes 1,000.
 const BATCH: usize = 500;
-/// How often a batch is sent again that the server could not take.
-const TRIES: u32 = 30;
-
-/// Why sending had to end.
+/// Why playing had to end.
 #[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// No answer.
-    #[error("no answer from the API: {0}")]
-    Http(#[from] reqwest::Error),
-    /// An answer that says no.
-    #[error("the API answered {status}: {body}")]
-    Refused {
-        /// Its status.
-        status: StatusCode,
-        /// Its body.
-        body: String,
-    },
+pub enum PlayError {
+    /// The API did not take a batch.
+    #[error(transparent)]
+    Send(#[from] SendError),
     /// An answer that lacks an issue.
     #[error("the API named no issue for request {0}")]
     NoIssue(String),
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    accepted: Vec<Accepted>,
-    rejected: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -48,11 +30,9 @@ struct Accepted {
     issue_id: Option<String>,
 }
 
-/// A client of the API.
+/// Sends steps through the API.
 pub struct Sender {
-    http: reqwest::Client,
-    url: String,
-    key: String,
+    client: Client,
     /// Request id to issue id, as the API answered.
     issues: HashMap<String, String>,
     events: Vec<Value>,
@@ -62,12 +42,10 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A client of the API at `url`, e.g. `http://127.0.0.1:8080`.
-    pub fn new(url: impl Into<String>, key: impl Into<String>) -> Self {
+    /// A sender to the API at `url`, e.g. `http://127.0.0.1:8080`.
+    pub fn new(url: &str, key: impl Into<String>) -> Self {
         Self {
-            http: reqwest::Client::new(),
-            url: url.into(),
-            key: key.into(),
+            client: Client::new(url, "civic", key),
             issues: HashMap::new(),
             events: Vec::new(),
             reports: HashMap::new(),
@@ -76,7 +54,7 @@ impl Sender {
     }
 
     /// Adds a step to the batch; sends it when it is full, or when the step needs an answer to it.
-    pub async fn push(&mut self, step: &Step<'_>) -> Result<(), SendError> {
+    pub async fn push(&mut self, step: &Step<'_>) -> Result<(), PlayError> {
         let event = match *step {
             Step::Opened(request) => {
                 self.reports.insert(self.events.len(), request.id.clone());
@@ -88,7 +66,7 @@ impl Sender {
                     self.flush().await?;
                 }
                 let issue =
-                    self.issues.get(&request.id).ok_or_else(|| SendError::NoIssue(request.id.clone()))?;
+                    self.issues.get(&request.id).ok_or_else(|| PlayError::NoIssue(request.id.clone()))?;
                 json!({ "status": closing(request, at, issue) })
             }
         };
@@ -96,36 +74,13 @@ impl Sender {
         if self.events.len() == BATCH { self.flush().await } else { Ok(()) }
     }
 
-    /// Sends what has gathered. A server that is away is asked again: repeats are recognised by their ids.
-    pub async fn flush(&mut self) -> Result<(), SendError> {
+    /// Sends what has gathered.
+    pub async fn flush(&mut self) -> Result<(), PlayError> {
         if self.events.is_empty() {
             return Ok(());
         }
-        let body = json!({ "events": self.events });
-        let mut tries = 0;
-        let answer: Answer = loop {
-            tries += 1;
-            let request = self.http.post(format!("{}/v1/civic", self.url)).bearer_auth(&self.key).json(&body);
-            let response = match request.send().await {
-                Err(error) if error.is_connect() && tries < TRIES => {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    continue;
-                }
-                response => response?,
-            };
-            let status = response.status();
-            if status == StatusCode::ACCEPTED {
-                break response.json().await?;
-            }
-            if status != StatusCode::SERVICE_UNAVAILABLE || tries == TRIES {
-                return Err(SendError::Refused { status, body: response.text().await? });
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        };
-        if let Some(rejected) = answer.rejected.first() {
-            return Err(SendError::Refused { status: StatusCode::ACCEPTED, body: rejected.to_string() });
-        }
-        for accepted in answer.accepted {
+        let body = json!({ "events": self.events }).to_string();
+        for accepted in self.client.post::<Accepted>(body.into_bytes()).await? {
             if let (Some(request), Some(issue)) = (self.reports.remove(&accepted.index), accepted.issue_id) {
                 self.issues.insert(request, issue);
             }

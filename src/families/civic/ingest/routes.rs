@@ -2,15 +2,13 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde::Deserialize;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::json::{Change, Either, Receipt, Report, change, either, issue_id, report};
 use crate::families::civic::Civic;
 use crate::http::{ApiError, CanIngest, Path};
-use crate::ingest::body::{Form, parse};
+use crate::ingest::body::{Batch, Form, OneOrBatch, parse};
 use crate::ingest::handler::{Answer, AnswerToBatch, AnswerToOne, Handler};
 
 /// The family's routes.
@@ -25,7 +23,7 @@ pub fn routes() -> OpenApiRouter<Handler<Civic>> {
     operation_id = "sendReports",
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
-    request_body = Reports,
+    request_body = inline(OneOrBatch<Report, Batch<Report>>),
     responses((status = 202, description = "Kafka holds what is accepted.", body = Answer<Receipt>, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
 )]
 async fn reports(
@@ -82,22 +80,4 @@ async fn both(
     request: Request,
 ) -> Response {
     handler.receive_as(caller, request, Form::Batch, either).await
-}
-
-/// A report, or a batch of them.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it describes what is read in two steps")]
-enum Reports {
-    One(Report),
-    Batch(Batch<Report>),
-}
-
-/// Several events.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "it describes what is read in two steps")]
-struct Batch<T> {
-    /// At most 1000; more are answered with 413.
-    events: Vec<T>,
 }

@@ -246,7 +246,7 @@ proptest! {
         for form in [Form::One, Form::Batch, Form::OneOrBatch] {
             match body::items(text.as_bytes(), form) {
                 Ok(body::Items::One(json)) => read_item("", json),
-                Ok(body::Items::Batch(items, _)) => items.iter().for_each(|json| read_item("events[0]", json)),
+                Ok(body::Items::Batch((items, _))) => items.iter().for_each(|json| read_item("events[0]", json)),
                 Err(error) => check(&error),
             }
         }

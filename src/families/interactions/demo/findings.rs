@@ -14,9 +14,9 @@ use crate::families::interactions::generate::evaluate::{Found, Report, evaluate}
 /// late (I3).
 const SILENCE: Duration = Duration::from_secs(17);
 /// How long the tables may be behind that.
-const PATIENCE: Duration = Duration::from_secs(20);
+const STORE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause between two looks at them.
-const AGAIN: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Waits until what can be known is known, and prints it.
 pub(super) async fn print(demo: &Demo, sent: &Sent) -> Result<(), Failure> {
@@ -58,10 +58,10 @@ async fn ripe(clickhouse: &clickhouse::Client, sent: &Sent) -> Result<Report, Fa
     loop {
         let now = Instant::now();
         let report = evaluate(&sent.truth, &signals(clickhouse, sent).await?);
-        if now >= ripe_at && (report.missed.is_empty() || now >= ripe_at + PATIENCE) {
+        if now >= ripe_at && (report.missed.is_empty() || now >= ripe_at + STORE_TIMEOUT) {
             return Ok(report);
         }
-        sleep(AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -84,9 +84,9 @@ pub enum GenerateError {
     /// A file can't be opened.
     #[error("can't open {file}: {source}")]
     Open {
-        /// Which.
+        /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// Something can't be written.
@@ -101,7 +101,7 @@ pub enum GenerateError {
     /// The API did not take it.
     #[cfg(feature = "local")]
     #[error(transparent)]
-    Send(#[from] super::send::SendError),
+    Send(#[from] crate::families::client::SendError),
 }
 
 /// `| head` has seen enough.

@@ -24,9 +24,9 @@ pub enum EvaluateError {
     /// It can't be read.
     #[error("can't read the {file}: {source}")]
     Read {
-        /// Which.
+        /// The file.
         file: &'static str,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A line is not what it should be.
@@ -46,7 +46,7 @@ pub enum EvaluateError {
 pub struct Found {
     /// In which session.
     pub session_id: CompactString,
-    /// Of which rule.
+    /// The rule.
     pub rule: CompactString,
     /// Time of its first event.
     #[serde(deserialize_with = "time")]

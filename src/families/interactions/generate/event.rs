@@ -59,7 +59,7 @@ pub struct Event {
     pub page_view: u32,
     /// Its number among the events of its tab, from 0, without a gap.
     pub seq: u32,
-    /// Where.
+    /// Where it happens.
     pub place: Place,
     /// What.
     pub body: Body,

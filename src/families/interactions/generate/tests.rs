@@ -223,6 +223,7 @@ fn nothing_here_knows_the_rules() {
                 let known = [
                     "crate::engine",
                     "crate::codec",
+                    "crate::families::client",
                     "crate::families::generator",
                     "crate::families::interactions::generate",
                 ];

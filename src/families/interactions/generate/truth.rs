@@ -66,7 +66,7 @@ pub enum Label {
 pub struct Sign {
     /// In which session.
     pub session_id: CompactString,
-    /// Of which rule.
+    /// The rule.
     pub rule: Rule,
     /// Time of its first event.
     #[serde(serialize_with = "rfc3339", deserialize_with = "time")]

@@ -26,7 +26,7 @@ use crate::config::{IngestConfig, Secret};
 use crate::engine::{Event as _, Millis};
 use crate::http::{ApiError, CanIngest};
 use crate::ingest::Source;
-use crate::ingest::body::{Form, at};
+use crate::ingest::body::{Form, OneOrBatch, SharingBatch, at};
 use crate::ingest::fields::{self, AHEAD};
 use crate::ingest::handler::{Answer, Handler};
 use crate::ingest::item::{Arrival, Item, Origin, Submission};
@@ -84,7 +84,7 @@ pub fn routes() -> OpenApiRouter<Handler<Interactions>> {
     operation_id = "sendInteractions",
     tag = "ingest",
     security(("bearer" = ["ingest"]), ("api_key" = ["ingest"])),
-    request_body = Body,
+    request_body = inline(OneOrBatch<Event, SharingBatch<Event, String, Context>>),
     responses((status = 202, description = "Kafka holds what is accepted.", body = Answer<Receipt>, headers(("X-Log-Position" = String, description = "Names the records; a read can wait for them."))))
 )]
 async fn post(
@@ -101,30 +101,6 @@ async fn post(
 pub struct Receipt {
     /// How evidence names the event within its session: its id, or its tab and count as `tab/seq`.
     id: String,
-}
-
-/// An interaction, or a batch of them.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[schema(as = Interactions)]
-#[expect(dead_code, reason = "it describes what is read in two steps")]
-enum Body {
-    One(Event),
-    Batch(InteractionBatch),
-}
-
-/// Several events.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "it describes what is read in two steps")]
-struct InteractionBatch {
-    /// At most 1000; more are answered with 413.
-    events: Vec<Event>,
-    /// When the batch was sent, by the device's clock: where that is wrong by more than two minutes, it corrects the events'
-    /// times.
-    #[schema(format = DateTime)]
-    sent_at: Option<String>,
-    context: Option<Context>,
 }
 
 /// An item as it may enter the log.

@@ -27,7 +27,7 @@ fn read_all(arrival: Arrival, body: &Value) -> Result<Vec<Result<Interaction, Ap
     };
     Ok(match body::items(text.as_bytes(), Form::OneOrBatchSharing)? {
         Items::One(json) => vec![read("", json, Shared::default())],
-        Items::Batch(items, shared) => {
+        Items::Batch((items, shared)) => {
             items.iter().enumerate().map(|(i, json)| read(&format!("events[{i}]"), json, shared)).collect()
         }
     })

@@ -57,13 +57,13 @@ pub struct InteractionsSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SeverityName {
-    /// Worth knowing.
+    /// Noticeable; it needs no action.
     Low,
-    /// Worth a look.
+    /// It should be looked into.
     Medium,
-    /// Worth acting on.
+    /// To be acted on.
     High,
-    /// Worth acting on now.
+    /// To be acted on at once.
     Critical,
 }
 
