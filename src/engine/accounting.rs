@@ -41,7 +41,7 @@ pub struct Counts {
     pub folded: u64,
     /// Of them, seen before.
     pub duplicate: u64,
-    /// How many of the events were late (their watermark had passed).
+    /// Of them, late: what they would change had been finalised and dropped.
     pub late: u64,
     /// Of them, not foldable.
     pub dead_lettered: u64,

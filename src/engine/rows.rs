@@ -146,7 +146,7 @@ pub struct Accounting {
     pub folded: i64,
     /// Of them, seen before.
     pub duplicate: i64,
-    /// How many of the events were late (their watermark had passed).
+    /// Of them, late: what they would change had been finalised and dropped.
     pub late: i64,
     /// Of them, not foldable.
     pub dead_lettered: i64,
