@@ -8,7 +8,7 @@ use tidewatch::config::Config;
 use tidewatch::log::{Log, topics};
 use tidewatch::role::{self, Role};
 use tidewatch::tools::{backtest, dead_letters, dry_run, explain, generate, rebuild, settings, topology};
-use tidewatch::{families, sink, telemetry};
+use tidewatch::{families, resource, sink, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -205,6 +205,8 @@ async fn migrate(migration: Migration) -> Result<(), Failure> {
         print!("{}", sink::describe(&config.clickhouse).await?);
         return Ok(());
     }
+    // What is declared wrongly is said before anything is made.
+    resource::all().map_err(Clone::clone)?;
     let log = Log::new(&config.kafka);
     topics::create(&log).await?;
     tokio::task::block_in_place(|| tidewatch::settings::create(&log, &families::SETTINGS))?;

@@ -22,7 +22,7 @@ use crate::http::{Health, Server, ServerError, frame, openapi};
 use crate::ingest::{Ingest, IngestError};
 use crate::log::Log;
 use crate::read::{self, Serve};
-use crate::resource::ResourceError;
+use crate::resource::{self, ResourceError};
 use crate::runtime::{self, Job};
 use crate::sink::{self, SinkError};
 use crate::tools;
@@ -86,7 +86,9 @@ pub async fn start(
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> Result<Running, RoleError> {
-    // First: a process that can't listen must not take partitions.
+    // What is declared wrongly is said by every role, not only by the one that would answer it.
+    resource::all().map_err(Clone::clone)?;
+    // A process that can't listen must not take partitions.
     let server = Server::bind(config.http.listen).await?;
     let address = server.address();
     let log = Log::new(&config.kafka);

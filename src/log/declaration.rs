@@ -1,5 +1,7 @@
 //! What the file of a topic declares beside the topic itself: under what its rows are counted, and how the API answers them.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 /// Under what backtests count the rows of a topic. A path is the name of a field, or names with dots between.
@@ -101,6 +103,25 @@ pub enum FilterOperator {
     Contains,
     /// The field, texts with commas between, has that text.
     Listed,
+}
+
+impl FilterOperator {
+    /// Every operator.
+    pub const ALL: [Self; 6] =
+        [Self::Equals, Self::AtLeast, Self::Before, Self::Null, Self::Contains, Self::Listed];
+}
+
+impl fmt::Display for FilterOperator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Equals => "equals",
+            Self::AtLeast => "at_least",
+            Self::Before => "before",
+            Self::Null => "null",
+            Self::Contains => "contains",
+            Self::Listed => "listed",
+        })
+    }
 }
 
 /// A resource whose rows have lists of this one.

@@ -92,8 +92,13 @@ pub enum ResourceError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// Answers have no such field.
-    #[error("the answer has no field {0}")]
-    Field(String),
+    #[error("there is no field {field} among those of an answer: {known}")]
+    Field {
+        /// What is named.
+        field: String,
+        /// The fields that there are, with commas between.
+        known: String,
+    },
     /// Only maps of texts have entries that can be compared.
     #[error("{0} is no map of texts, so it has no entries to compare")]
     Entries(String),
@@ -101,12 +106,14 @@ pub enum FilterError {
     #[error("the name of the entry {0} has other characters than letters, digits, '_', '-' and '.'")]
     Entry(String),
     /// The operator does not fit the field.
-    #[error("the operator {operator:?} does not fit the field {field}")]
+    #[error("the operator {operator} does not fit the field {field}: {fitting}")]
     Operator {
         /// The operator.
         operator: FilterOperator,
         /// The field.
         field: String,
+        /// Which operators do.
+        fitting: String,
     },
     /// Only numbers have bounds.
     #[error("only a number has a minimum and a maximum")]

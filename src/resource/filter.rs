@@ -111,9 +111,11 @@ impl Filter {
             (test, value @ ValueType::Uuid) => {
                 Ok(Self { name: &declared.field, doc: "", fixed: false, value, test, or: None })
             }
-            _ => {
-                Err(FilterError::Operator { operator: FilterOperator::Equals, field: declared.field.clone() })
-            }
+            (_, value) => Err(FilterError::Operator {
+                operator: FilterOperator::Equals,
+                field: declared.field.clone(),
+                fitting: format!("it has to be a uuid, and is {value:?}"),
+            }),
         }
     }
 }
@@ -124,8 +126,13 @@ impl Test {
         operator: FilterOperator,
         fields: &[Field],
     ) -> Result<(Self, ValueType), FilterError> {
-        let unknown = || FilterError::Field(path.to_owned());
-        let field = |name: &str| fields.iter().find(|field| field.name == name).ok_or_else(unknown);
+        let field = |name: &str| {
+            let unknown = || {
+                let known: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+                FilterError::Field { field: name.to_owned(), known: known.join(", ") }
+            };
+            fields.iter().find(|field| field.name == name).ok_or_else(unknown)
+        };
         let (operand, found) = match path.split_once('.') {
             None => (Operand::Field(path), &field(path)?.r#type),
             Some((name, entry)) => {
@@ -143,8 +150,19 @@ impl Test {
                 }
             }
         };
-        let value = ValueType::new(operator, found)
-            .ok_or_else(|| FilterError::Operator { operator, field: path.to_owned() })?;
+        let value = ValueType::new(operator, found).ok_or_else(|| {
+            let fits = |operator: &FilterOperator| ValueType::new(*operator, found).is_some();
+            let fitting: Vec<String> = FilterOperator::ALL
+                .iter()
+                .filter(|operator| fits(operator))
+                .map(ToString::to_string)
+                .collect();
+            let fitting = match &fitting[..] {
+                [] => "none does".to_owned(),
+                fitting => format!("{} would", fitting.join(", ")),
+            };
+            FilterError::Operator { operator, field: path.to_owned(), fitting }
+        })?;
         Ok((Self { operand, operator }, value))
     }
 }

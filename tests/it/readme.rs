@@ -269,3 +269,18 @@ async fn commands_to_a_running_system_can_be_pasted() {
     assert_eq!(settings["settings"]["rules"]["rage_click"]["count"]["at_least"], 4, "{settings}");
     assert!(all.terminate().await.success());
 }
+
+/// The table of filters in `docs/reading.md` names what the topics declare.
+#[test]
+fn every_filter_is_told_of() {
+    let page = read("docs/reading.md");
+    for resource in tidewatch::resource::all().unwrap() {
+        let begin = format!("| `{}` |", resource.path());
+        let line = page.lines().find(|line| line.starts_with(&begin));
+        let line = line.unwrap_or_else(|| panic!("docs/reading.md has no line {begin}"));
+        for filter in &resource.declaration.filters {
+            let name = filter.name.replace('*', "NAME");
+            assert!(line.contains(&format!("`{name}`")), "docs/reading.md, {begin}: {name} is missing");
+        }
+    }
+}

@@ -56,7 +56,10 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "role",
         ],
     ),
-    ("main", &["telemetry", "config", "log", "settings", "sink", "families", "tools", "role", "demo"]),
+    (
+        "main",
+        &["telemetry", "config", "log", "settings", "resource", "sink", "families", "tools", "role", "demo"],
+    ),
 ];
 
 /// Folders of a family that are no operators, as `tests/purity/build.rs` has them.
