@@ -67,11 +67,12 @@ fn bids(criterion: &mut Criterion) {
     group.sample_size(10).throughput(Throughput::Elements(BIDS));
     let task = || Task::new(bids::operator(), Arc::new(FamilySettings::default()), "bids", 0, 0);
     let fold = |mut task: Task<_>, is_committing: bool| {
-        let (mut rows, mut written) = (Vec::new(), 0);
+        let (mut rows, mut block, mut written) = (Vec::new(), Vec::new(), 0);
         for (offset, (key, bid)) in bids.iter().enumerate() {
             let record = Record {
                 offset: offset as i64,
                 append_time: bid.at,
+                first_append: None,
                 raw_key: Some(key.as_bytes()),
                 raw_value: None,
                 payload: Payload::Event(*bid),
@@ -79,13 +80,12 @@ fn bids(criterion: &mut Criterion) {
             task.process(&record, usize::MAX, &mut rows);
             if offset % COMMIT == COMMIT - 1 {
                 if is_committing {
-                    let written = task.changes::<()>(&mut |key, value| {
-                        written += key.len() + value.map_or(0, <[u8]>::len);
-                        Ok(())
-                    });
-                    written.expect("writing nowhere can't fail");
+                    block.clear();
+                    task.delta(&mut block);
+                    written += block.len();
+                } else {
+                    task.skip_delta();
                 }
-                task.commit();
                 rows.clear();
             }
         }
@@ -114,30 +114,37 @@ fn restore(criterion: &mut Criterion) {
         let record = Record {
             offset: auction as i64,
             append_time: bid.at,
+            first_append: None,
             raw_key: Some(key.as_bytes()),
             raw_value: None,
             payload: Payload::Event(bid),
         };
         task.process(&record, usize::MAX, &mut rows);
         if auction % 100_000 == 0 {
-            task.commit();
+            task.skip_delta();
         }
     }
-    task.commit();
+    task.skip_delta();
     println!("bytes of state a key: {}", (resident() - before) / KEYS);
-    let mut cells = Vec::new();
-    task.snapshot::<()>(&mut |key, value| {
-        cells.push((key.to_vec(), value.unwrap_or_default().to_vec()));
-        Ok(())
-    })
-    .expect("writing to memory can't fail");
+    let mut blocks = Vec::new();
+    let mut begin = Vec::new();
+    let mut checkpoint = task.begin_checkpoint(&mut begin);
+    blocks.push(begin);
+    loop {
+        let mut block = Vec::new();
+        let is_complete = task.slice(&mut checkpoint, 4 << 20, &mut block);
+        blocks.push(block);
+        if is_complete {
+            break;
+        }
+    }
     let mut group = criterion.benchmark_group("restore");
     group.sample_size(10).throughput(Throughput::Elements(KEYS));
     group.bench_function("a million keys", |bencher| {
         bencher.iter(|| {
             let mut restore = new().restore();
-            for (key, value) in &cells {
-                restore.apply(key, Some(value)).expect("it was written down");
+            for block in &blocks {
+                restore.apply(block).expect("it was written down");
             }
             restore.finish(|_| Err("no mark has named one".to_owned())).expect("it is whole").keys()
         });

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sessions::Appended;
 use tidewatch::codec;
-use tidewatch::engine::{FamilySettings, Payload, Record, Task};
+use tidewatch::engine::{FamilySettings, Payload, Record, Task, cells};
 use tidewatch::families::interactions::event::Interaction;
 use tidewatch::families::interactions::frustration::Frustration;
 use tidewatch::families::interactions::generate::Plan;
@@ -36,11 +36,12 @@ fn fold(
     events: Vec<(String, Appended)>,
     is_committing: bool,
 ) -> (Task<Frustration>, usize, usize) {
-    let (mut rows, mut emitted, mut written) = (Vec::new(), 0, 0);
+    let (mut rows, mut block, mut emitted, mut written) = (Vec::new(), Vec::new(), 0, 0);
     for (offset, (key, (append_time, event))) in events.into_iter().enumerate() {
         let record = Record {
             offset: offset as i64,
             append_time,
+            first_append: None,
             raw_key: Some(key.as_bytes()),
             raw_value: None,
             payload: Payload::Event(event),
@@ -48,13 +49,12 @@ fn fold(
         task.process(&record, usize::MAX, &mut rows);
         if offset % COMMIT == COMMIT - 1 {
             if is_committing {
-                task.changes::<()>(&mut |key, value| {
-                    written += key.len() + value.map_or(0, <[u8]>::len);
-                    Ok(())
-                })
-                .expect("writing nowhere can't fail");
+                block.clear();
+                task.delta(&mut block);
+                written += block.len();
+            } else {
+                task.skip_delta();
             }
-            task.commit();
             emitted += rows.len();
             rows.clear();
         }
@@ -96,22 +96,24 @@ fn records(criterion: &mut Criterion) {
 /// remember of them, routes and pages, signals.
 fn state(task: &Task<Frustration>) {
     let mut sessions: HashMap<Vec<u8>, (usize, usize)> = HashMap::new();
-    task.snapshot::<()>(&mut |cell, value| {
-        // Tag and key; an entry's is followed by its session's name and the kind of the entry (postcard).
-        let (Some((tag, rest)), Some(length)) = (cell.split_first(), cell.get(1)) else { return Ok(()) };
-        let is_of_a_key = b"hets".contains(tag) && rest.len() > usize::from(*length);
-        if is_of_a_key {
-            let (key, rest) = rest[1..].split_at(usize::from(*length));
-            let kind = rest.iter().skip_while(|byte| **byte >= 0x80).nth(1);
-            let is_list = *tag == b'e' && kind.is_some_and(|kind| *kind >= LISTS);
-            let size = cell.len() + value.map_or(0, <[u8]>::len);
+    let mut block = Vec::new();
+    let mut checkpoint = task.begin_checkpoint(&mut block);
+    block.clear();
+    task.slice(&mut checkpoint, usize::MAX, &mut block);
+    for (cell, value) in cells(&block) {
+        // Key and kind; an entry's is followed by its session's name and the kind of the entry (postcard).
+        let Some((key, [kind, rest @ ..])) = cell[1..].split_at_checked(usize::from(cell[0])) else {
+            continue;
+        };
+        if b"hets".contains(kind) {
+            let part = rest.iter().skip_while(|byte| **byte >= 0x80).nth(1);
+            let is_list = *kind == b'e' && part.is_some_and(|part| *part >= LISTS);
+            let size = rest.len() + value.len();
             let (all, besides) = sessions.entry(key.to_vec()).or_default();
             *all += size;
             *besides += if is_list { 0 } else { size };
         }
-        Ok(())
-    })
-    .expect("counting can't fail");
+    }
     let (mut all, mut besides): (Vec<usize>, Vec<usize>) = sessions.into_values().unzip();
     for (what, sizes) in [("all", &mut all), ("besides bounded lists", &mut besides)] {
         sizes.sort_unstable();

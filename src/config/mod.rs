@@ -95,7 +95,7 @@ const DEFAULTS: &str = r#"
     commit_bytes = 16777216
     session_timeout = "10s"
     threads = 1
-    snapshot_interval = "5m"
+    checkpoint_bytes = 67108864
 
     [sink]
     batch_rows = 200000

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use regex::Regex;
@@ -115,13 +114,9 @@ pub struct ProcessConfig {
     pub session_timeout: Duration,
     /// How many workers a job has in this process, each a thread with Kafka clients of its own.
     pub threads: usize,
-    /// A folder for local copies of the state, which shorten a restart. Without it the state is read from the changelog alone.
-    #[serde(default)]
-    pub state_dir: Option<PathBuf>,
-    /// How often local copies are written. They are also written when partitions are handed over, and at the end.
-    #[serde(deserialize_with = "duration")]
-    #[schemars(schema_with = "duration_schema")]
-    pub snapshot_interval: Duration,
+    /// A checkpoint of the state is written to the changelog when what has changed since the last one takes more bytes than that, and than
+    /// this; what lies before it is then deleted.
+    pub checkpoint_bytes: u64,
 }
 
 /// Section `sink`.

@@ -35,7 +35,6 @@ pub fn run(options: Options) -> Result<ExitCode, Failure> {
     config.kafka.brokers = stack.kafka()?.to_owned();
     config.clickhouse.url = stack.clickhouse()?.to_owned();
     config.http.listen = listen(options.own.port)?;
-    config.process.state_dir = options.own.data.as_deref().map(|data| data.join("state"));
     config.api_keys.push(ApiKeyConfig {
         key: Secret::from(KEY),
         tenant: TENANT.to_owned(),

@@ -1,29 +1,26 @@
-//! A task's state as records of a compacted changelog: one record a cell, so that a commit writes what was touched and
-//! a restore reads each cell once.
+//! A task's state as cells: packed in blocks, as the changelog and a restore have them.
 //!
-//! Keys and values are [postcard](https://postcard.jamesmunns.com/wire-format): a key is a tag and the cell's name, a value the
-//! cell; no value means that the cell is gone. Only the same version of the same operator reads them.
+//! A cell's key is the name of the key it lies under (none, for what lies under no key), a byte that says what it is, and its
+//! name there; its value is whole. Names and values are [postcard](https://postcard.jamesmunns.com/wire-format). Only the same
+//! version of the same operator reads them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::accounting::Counts;
-use super::cursor::{Cursor, Progress, SweepCursor};
-use super::duplicates::Chunk;
-use super::journal::Change;
+use super::cursor::Cursor;
+use super::duplicates::{IdRange, IdRangeName};
+use super::frame::FrameError;
 use super::key_cell::Head;
 use super::operator::{Operator, OperatorState};
+use super::packed::{Malformed, Packer, Unpacker};
 use super::slot::Slot;
+use super::state::Dirty;
 use super::time::KeyTime;
 use crate::engine::Millis;
-
-/// The form of keys and values; another one is not read.
-const FORMAT: u16 = 2;
-/// Emissions of an unfinished record in one cell.
-const EMISSIONS: usize = 2_000;
 
 /// Why a state can't be restored.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +37,28 @@ pub enum RestoreError {
         expected: String,
     },
     /// It can't be read.
-    #[error("a record of the changelog can't be read: {0}")]
+    #[error("a cell of the changelog can't be read: {0}")]
     Unreadable(#[from] postcard::Error),
-    /// A record of unknown kind.
-    #[error("a record of the changelog has the unknown kind {0}")]
+    /// A cell of unknown kind.
+    #[error("a cell of the changelog has the unknown kind {0}")]
     UnknownKind(u8),
+    /// A record is none of a changelog.
+    #[error("a record of the changelog can't be read: {0}")]
+    Frame(#[from] FrameError),
+    /// It is cut off.
+    #[error("a block of the changelog does not end where it says")]
+    Malformed,
     /// Cells without the one that says how far they have come.
-    #[error("the changelog holds {0} records, but not how far they have come")]
+    #[error("the changelog holds {0} cells, but not how far they have come")]
     NoPosition(usize),
+    /// Deltas are missing.
+    #[error("delta {number} follows delta {last}: what was between them is gone")]
+    Gap {
+        /// The last delta before the gap.
+        last: u64,
+        /// The delta behind it.
+        number: u64,
+    },
     /// It is under settings that the log does not hold.
     #[error("the state is under version {version} of the settings: {reason}")]
     UnknownSettings {
@@ -58,278 +69,310 @@ pub enum RestoreError {
     },
 }
 
-/// What a cell is: the first byte of its key.
+impl From<Malformed> for RestoreError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// What a cell is: the byte behind the name of its key.
 mod kind {
     pub const POSITION: u8 = b'p';
     pub const EMISSIONS: u8 = b'm';
     pub const IDS: u8 = b'i';
     pub const COUNTS: u8 = b'c';
+    pub const ALIAS: u8 = b'a';
     pub const HEAD: u8 = b'h';
     pub const ENTRY: u8 = b'e';
     pub const TIMER: u8 = b't';
     pub const PRODUCER: u8 = b's';
-    pub const ALIAS: u8 = b'a';
 }
 
-/// The cell that says how far the task has come.
+/// Whose state it is, and how far it has come.
 #[derive(Serialize, Deserialize)]
 struct PositionCell {
-    format: u16,
     operator: String,
     version: i32,
-    offset: i64,
-    append_time: Millis,
-    clock: Millis,
-    settings_version: i64,
-    sweep: Option<SweepCursor>,
-    progress: Progress,
-    emission_chunks: u32,
+    cursor: Cursor,
 }
 
-/// Receives a changed cell: its key, and its value if it is not gone.
-pub(super) type Visit<'v, E> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), E> + 'v;
+/// No key: what belongs to the task as a whole.
+const TASK: &str = "";
 
-/// Writes cells as changelog records, through buffers that are used again.
-pub(super) struct Writer<'v, E> {
-    key: Vec<u8>,
-    value: Vec<u8>,
-    visit: &'v mut Visit<'v, E>,
-}
+/// Packs the cells of a task's state.
+pub(super) struct Writer<'b>(Packer<'b>);
 
-impl<'v, E> Writer<'v, E> {
-    pub fn new(visit: &'v mut Visit<'v, E>) -> Self {
-        Self { key: Vec::new(), value: Vec::new(), visit }
+impl<'b> Writer<'b> {
+    pub fn new(block: &'b mut Vec<u8>) -> Self {
+        Self(Packer::new(block))
     }
 
-    fn cell<V: Serialize>(&mut self, kind: u8, name: &impl Serialize, value: Option<&V>) -> Result<(), E> {
-        self.key.clear();
-        self.key.push(kind);
-        serialise(name, &mut self.key);
-        let Some(value) = value else { return (self.visit)(&self.key, None) };
-        self.value.clear();
-        serialise(value, &mut self.value);
-        (self.visit)(&self.key, Some(&self.value))
+    /// How long the block is.
+    pub fn length(&self) -> usize {
+        self.0.length()
     }
 
-    pub fn position<O: Operator>(&mut self, cursor: &Cursor) -> Result<(), E> {
-        let written = emission_chunks(&cursor.emissions);
-        for (number, chunk) in (0_u32..).zip(cursor.emissions.chunks(EMISSIONS)) {
-            self.cell(kind::EMISSIONS, &number, Some(&chunk))?;
-        }
-        for number in written..cursor.emission_chunks {
-            self.cell::<()>(kind::EMISSIONS, &number, None)?;
-        }
-        let cell = PositionCell {
-            format: FORMAT,
-            operator: O::NAME.to_owned(),
-            version: O::VERSION,
-            offset: cursor.offset,
-            append_time: cursor.append_time,
-            clock: cursor.clock,
-            settings_version: cursor.settings_version,
-            sweep: cursor.sweep.clone(),
-            progress: cursor.progress,
-            emission_chunks: written,
+    fn cell<V: Serialize>(&mut self, key: &str, kind: u8, name: &impl Serialize, value: Option<&V>) {
+        let key = |block: &mut Vec<u8>| {
+            serialise(key, block);
+            block.push(kind);
+            serialise(name, block);
         };
-        self.cell(kind::POSITION, &(), Some(&cell))
+        self.0.cell(key, value.map(|value| |block: &mut Vec<u8>| serialise(value, block)));
     }
 
-    pub fn ids(&mut self, name: i64, chunk: Option<&Chunk>) -> Result<(), E> {
-        self.cell(kind::IDS, &name, chunk)
+    pub fn position<O: Operator>(&mut self, cursor: Cursor) {
+        let cell = PositionCell { operator: O::NAME.to_owned(), version: O::VERSION, cursor };
+        self.cell(TASK, kind::POSITION, &(), Some(&cell));
     }
 
-    /// A key that is forgotten.
-    pub fn forget<O: Operator>(&mut self, state: &OperatorState<O>, key: usize) -> Result<(), E> {
-        let cell = &state.cells[key];
-        for (producer, _) in cell.producers.iter() {
-            self.cell::<()>(kind::PRODUCER, &(&*cell.name, producer), None)?;
-        }
-        self.cell::<()>(kind::HEAD, &&*cell.name, None)
+    /// How often the record at work has emitted a row.
+    pub fn emissions(&mut self, id: Uuid, count: u16) {
+        self.cell(TASK, kind::EMISSIONS, &id, Some(&count));
     }
 
-    /// The cell of a change, as it is now. A cell that came and went in between is passed over.
-    pub fn change<O: Operator>(
-        &mut self,
-        state: &OperatorState<O>,
-        change: &Change<O::Name, O::Entry, O::Timer>,
-    ) -> Result<(), E> {
-        let name = |key: usize| &*state.cells[key].name;
-        match change {
-            Change::KeyCreated(key) | Change::Head(key, _) => {
-                self.cell(kind::HEAD, &name(*key), Some(&state.cells[*key].head))
-            }
-            Change::Entry(key, entry, before) => {
-                let now = state.cells[*key].entries.get(entry).map(|slot| &slot.value);
-                if now.is_none() && before.is_none() {
-                    return Ok(());
+    pub fn ids(&mut self, name: IdRangeName, range: &IdRange<'_>) {
+        self.cell(TASK, kind::IDS, &name, Some(range));
+    }
+
+    /// A key that is forgotten, with all that lay under it.
+    pub fn forget(&mut self, key: &str) {
+        self.cell::<()>(key, kind::HEAD, &(), None);
+    }
+
+    /// The cells that have changed, as they are now, key by key.
+    pub fn dirty<O: Operator>(&mut self, state: &OperatorState<O>, dirty: &mut [Dirty<O::Name, O::Timer>]) {
+        dirty.sort_unstable_by(|one, other| {
+            place(one).cmp(&place(other)).then_with(|| match (one, other) {
+                (Dirty::Entry(_, one), Dirty::Entry(_, other)) => one.cmp(other),
+                (Dirty::Timer(_, one), Dirty::Timer(_, other)) => one.cmp(other),
+                (Dirty::Producer(_, one), Dirty::Producer(_, other)) => one.cmp(other),
+                (Dirty::Alias(one), Dirty::Alias(other)) => one.cmp(other),
+                (Dirty::Count(one, tenant), Dirty::Count(other, other_tenant)) => {
+                    (one, tenant).cmp(&(other, other_tenant))
                 }
-                self.cell(kind::ENTRY, &(name(*key), entry), now)
-            }
-            Change::Timer(key, timer, before) => {
-                let now = state.cells[*key].timers.get(timer);
-                if now.is_none() && before.is_none() {
-                    return Ok(());
-                }
-                self.cell(kind::TIMER, &(name(*key), timer), now.as_ref())
-            }
-            Change::Producer(key, producer, _) => {
-                let now = state.cells[*key].producers.get(producer).map(|slot| &slot.value);
-                self.cell(kind::PRODUCER, &(name(*key), producer), now)
-            }
-            Change::Alias(alias, _) => {
-                self.cell(kind::ALIAS, alias, state.aliases.get(alias).map(|key| name(*key)).as_ref())
-            }
-            Change::Count(tenant, hour, _) => {
-                let now = state.counts.get(hour).and_then(|tenants| tenants.get(tenant));
-                self.cell(kind::COUNTS, &(hour, tenant), now.map(|slot| &slot.value))
-            }
-            // They are written by chunks.
-            Change::Id(..) => Ok(()),
+                _ => Ordering::Equal,
+            })
+        });
+        for cell in dirty {
+            self.changed::<O>(state, cell);
         }
     }
 
-    /// Every cell of a state, in order of their keys' names: for a snapshot.
-    pub fn all<O: Operator>(&mut self, state: &OperatorState<O>) -> Result<(), E> {
-        for (name, chunk) in state.ids.chunks_from(i64::MIN) {
-            self.ids(name, Some(chunk))?;
+    fn changed<O: Operator>(&mut self, state: &OperatorState<O>, dirty: &Dirty<O::Name, O::Timer>) {
+        match dirty {
+            Dirty::Head(key) => {
+                if let Some(cell) = state.cells.get(*key) {
+                    self.cell(&cell.name, kind::HEAD, &(), Some(&cell.head));
+                }
+            }
+            Dirty::Entry(key, name) => {
+                if let Some(cell) = state.cells.get(*key) {
+                    let value = cell.entries.get(name).map(|slot| &slot.value);
+                    self.cell(&cell.name, kind::ENTRY, name, value);
+                }
+            }
+            Dirty::Timer(key, timer) => {
+                if let Some(cell) = state.cells.get(*key) {
+                    self.cell(&cell.name, kind::TIMER, timer, cell.timers.get(timer).as_ref());
+                }
+            }
+            Dirty::Producer(key, producer) => {
+                if let Some(cell) = state.cells.get(*key) {
+                    let value = cell.producers.get(producer).map(|slot| &slot.value);
+                    self.cell(&cell.name, kind::PRODUCER, producer, value);
+                }
+            }
+            Dirty::Alias(alias) => {
+                let key = state.aliases.get(alias).map(|key| &*state.cells[*key].name);
+                self.cell(TASK, kind::ALIAS, alias, key.as_ref());
+            }
+            Dirty::Count(hour, tenant) => {
+                let value = state.counts.get(hour).and_then(|tenants| tenants.get(tenant));
+                self.cell(TASK, kind::COUNTS, &(hour, tenant), value.map(|slot| &slot.value));
+            }
         }
+    }
+
+    /// The counts.
+    pub fn counts<O: Operator>(&mut self, state: &OperatorState<O>) {
         for (hour, tenants) in &state.counts {
             for (tenant, slot) in tenants {
-                self.cell(kind::COUNTS, &(hour, tenant), Some(&slot.value))?;
+                self.cell(TASK, kind::COUNTS, &(hour, tenant), Some(&slot.value));
             }
         }
-        let keys: BTreeSet<_> = state.cells.iter().map(|(key, cell)| (&cell.name, key)).collect();
-        for (name, key) in keys {
-            let cell = &state.cells[key];
-            self.cell(kind::HEAD, &&**name, Some(&cell.head))?;
-            for (entry, slot) in cell.entries.iter() {
-                self.cell(kind::ENTRY, &(&**name, entry), Some(&slot.value))?;
-            }
-            for (timer, time) in cell.timers.iter() {
-                self.cell(kind::TIMER, &(&**name, timer), Some(time))?;
-            }
-            for (producer, slot) in cell.producers.iter() {
-                self.cell(kind::PRODUCER, &(&**name, producer), Some(&slot.value))?;
-            }
+    }
+
+    /// All that lies under a key.
+    pub fn key<O: Operator>(&mut self, state: &OperatorState<O>, key: usize) {
+        let cell = &state.cells[key];
+        self.cell(&cell.name, kind::HEAD, &(), Some(&cell.head));
+        for (name, slot) in cell.entries.iter() {
+            self.cell(&cell.name, kind::ENTRY, name, Some(&slot.value));
         }
-        let aliases: BTreeSet<_> = state.aliases.iter().collect();
-        for (alias, key) in aliases {
-            self.cell(kind::ALIAS, alias, Some(&&*state.cells[*key].name))?;
+        for (timer, time) in cell.timers.iter() {
+            self.cell(&cell.name, kind::TIMER, timer, Some(time));
         }
-        Ok(())
+        for (producer, slot) in cell.producers.iter() {
+            self.cell(&cell.name, kind::PRODUCER, producer, Some(&slot.value));
+        }
+        for alias in &cell.aliases {
+            self.cell(TASK, kind::ALIAS, alias, Some(&&*cell.name));
+        }
     }
 }
 
-fn serialise(value: &impl Serialize, buffer: &mut Vec<u8>) {
+/// The order in which changed cells are written.
+fn place<N, T>(dirty: &Dirty<N, T>) -> (usize, u8) {
+    match dirty {
+        Dirty::Head(key) => (*key, 0),
+        Dirty::Entry(key, _) => (*key, 1),
+        Dirty::Timer(key, _) => (*key, 2),
+        Dirty::Producer(key, _) => (*key, 3),
+        Dirty::Alias(_) => (usize::MAX, 0),
+        Dirty::Count(..) => (usize::MAX, 1),
+    }
+}
+
+fn serialise(value: &(impl Serialize + ?Sized), buffer: &mut Vec<u8>) {
     // Appending to a vector has no end; what can't be serialised at all (a map of unknown length) is a fault of the
     // operator's types, which its first record shows.
     let result = postcard::to_extend(value, std::mem::take(buffer));
     *buffer = result.expect("an operator's names, entries and timers serialise into a vector");
 }
 
-/// In how many cells the emissions of an unfinished record lie.
-pub(super) fn emission_chunks(emissions: &[(Uuid, u16)]) -> u32 {
-    emissions.chunks(EMISSIONS).len() as u32
-}
-
-/// The size of a value when serialised.
-pub(super) fn size(value: &impl Serialize) -> usize {
-    postcard::experimental::serialized_size(value).unwrap_or(usize::MAX)
-}
-
-/// Reads changelog records back, in their order, into a state.
+/// Reads blocks of cells back, in their order, into a state.
 #[derive(Default)]
 pub(super) struct Reader {
     cursor: Option<Cursor>,
-    emissions: BTreeMap<u32, Vec<(Uuid, u16)>>,
-    records: usize,
+    emissions: Vec<(Uuid, u16)>,
+    cells: usize,
+    /// The key that the last cell lay under.
+    last: Option<usize>,
 }
 
 impl Reader {
+    /// The next block.
     pub fn apply<O: Operator>(
         &mut self,
         state: &mut OperatorState<O>,
-        key: &[u8],
+        block: &[u8],
+    ) -> Result<(), RestoreError> {
+        let mut unpacker = Unpacker::new(block);
+        while let Some((key, value)) = unpacker.next()? {
+            self.cells += 1;
+            let (key, rest): (&str, _) = postcard::take_from_bytes(key)?;
+            let (&kind, name) = rest.split_first().ok_or(RestoreError::Malformed)?;
+            match kind {
+                kind::HEAD | kind::ENTRY | kind::TIMER | kind::PRODUCER => {
+                    self.keyed::<O>(state, key, kind, name, value)?;
+                }
+                _ => self.of_task::<O>(state, kind, name, value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn of_task<O: Operator>(
+        &mut self,
+        state: &mut OperatorState<O>,
+        kind: u8,
+        name: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), RestoreError> {
-        self.records += 1;
-        let (&tag, name) = key.split_first().ok_or(RestoreError::UnknownKind(0))?;
-        match tag {
-            kind::POSITION => self.cursor = value.map(position::<O>).transpose()?,
-            kind::EMISSIONS => {
-                let number = postcard::from_bytes(name)?;
-                match parse(value)? {
-                    Some(chunk) => drop(self.emissions.insert(number, chunk)),
-                    None => drop(self.emissions.remove(&number)),
+        match kind {
+            kind::POSITION => {
+                let cursor = position::<O>(value.ok_or(RestoreError::Malformed)?)?;
+                // What another record has emitted is of no use any more.
+                let is_same = |last: &Cursor| last.offset == cursor.offset && !cursor.is_between_records();
+                if !self.cursor.as_ref().is_some_and(is_same) {
+                    self.emissions.clear();
                 }
+                self.cursor = Some(cursor);
             }
-            kind::IDS => state.ids.restore(postcard::from_bytes(name)?, parse(value)?),
+            // They follow the position.
+            kind::EMISSIONS => {
+                let count = value.ok_or(RestoreError::Malformed)?;
+                self.emissions.push((postcard::from_bytes(name)?, postcard::from_bytes(count)?));
+            }
+            kind::IDS => {
+                let range = value.ok_or(RestoreError::Malformed)?;
+                state.ids.restore(postcard::from_bytes(name)?, &postcard::from_bytes(range)?);
+            }
             kind::COUNTS => {
                 let (hour, tenant): (Millis, &str) = postcard::from_bytes(name)?;
                 state.restore_counts(tenant, hour, parse::<Counts>(value)?);
             }
-            kind::HEAD => {
-                let name: &str = postcard::from_bytes(name)?;
-                match parse(value)? {
-                    Some(head) => {
-                        let key = key_of::<O>(state, name);
-                        state.cells[key].head = head;
-                    }
-                    None => {
-                        if let Some(key) = state.find(name) {
-                            state.remove_key(key);
-                        }
-                    }
-                }
-            }
-            kind::ENTRY => {
-                let (name, entry): (&str, O::Name) = postcard::from_bytes(name)?;
-                let value = parse(value)?;
-                let key = key_of::<O>(state, name);
-                state.restore_entry(key, entry, value);
-            }
-            kind::TIMER => {
-                let (name, timer): (&str, O::Timer) = postcard::from_bytes(name)?;
-                let value = parse(value)?.map(Slot::new);
-                let key = key_of::<O>(state, name);
-                state.cells[key].timers.put(&timer, value);
-            }
-            kind::PRODUCER => {
-                let (name, producer): (&str, &str) = postcard::from_bytes(name)?;
-                let value = parse(value)?.map(Slot::new);
-                let key = key_of::<O>(state, name);
-                let producers = &mut state.cells[key].producers;
-                match value {
-                    Some(slot) => drop(producers.insert(producer.into(), slot)),
-                    None => drop(producers.remove(&producer.into())),
-                }
-            }
             kind::ALIAS => {
                 let alias: &str = postcard::from_bytes(name)?;
-                let name: Option<String> = parse(value)?;
-                let key = name.map(|name| key_of::<O>(state, &name));
-                state.put_alias_unjournaled(alias, key);
+                let name: Option<&str> = value.map(postcard::from_bytes).transpose()?;
+                let key = name.map(|name| key_of::<O>(state, name));
+                state.restore_alias(alias, key);
             }
             other => return Err(RestoreError::UnknownKind(other)),
         }
         Ok(())
     }
 
-    /// Where the task stood; `None` where the changelog is empty.
-    pub fn finish(mut self) -> Result<Option<Cursor>, RestoreError> {
-        match &mut self.cursor {
-            None if self.records == 0 => return Ok(None),
-            None => return Err(RestoreError::NoPosition(self.records)),
-            Some(cursor) => cursor.emissions = self.emissions.into_values().flatten().collect(),
+    fn keyed<O: Operator>(
+        &mut self,
+        state: &mut OperatorState<O>,
+        key_name: &str,
+        kind: u8,
+        name: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), RestoreError> {
+        if kind == kind::HEAD && value.is_none() {
+            self.last = None;
+            if let Some(key) = state.find(key_name) {
+                state.remove_key(key);
+            }
+            return Ok(());
         }
-        Ok(self.cursor)
+        let last = self.last.filter(|key| state.cells.get(*key).is_some_and(|cell| cell.name == key_name));
+        let key = last.unwrap_or_else(|| key_of::<O>(state, key_name));
+        self.last = Some(key);
+        match kind {
+            kind::HEAD => {
+                if let Some(head) = parse(value)? {
+                    state.cells[key].head = head;
+                }
+            }
+            kind::ENTRY => {
+                let (name, value) = (postcard::from_bytes(name)?, parse(value)?);
+                state.restore_entry(key, name, value);
+            }
+            kind::TIMER => {
+                let timer: O::Timer = postcard::from_bytes(name)?;
+                state.cells[key].timers.put(&timer, parse(value)?.map(Slot::new));
+            }
+            _ => {
+                let producer: Box<str> = postcard::from_bytes(name)?;
+                let producers = &mut state.cells[key].producers;
+                match parse(value)?.map(Slot::new) {
+                    Some(slot) => drop(producers.insert(producer, slot)),
+                    None => drop(producers.remove(&producer)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the task stood, and what the record at work had emitted; `None` where there were no cells.
+    #[allow(clippy::type_complexity, reason = "it is taken apart at once")]
+    pub fn finish(self) -> Result<Option<(Cursor, Vec<(Uuid, u16)>)>, RestoreError> {
+        match self.cursor {
+            None if self.cells == 0 => Ok(None),
+            None => Err(RestoreError::NoPosition(self.cells)),
+            Some(cursor) => Ok(Some((cursor, self.emissions))),
+        }
     }
 }
 
-/// A key of that name, made if need be: the records of a key's cells come in any order.
+/// A key of that name, made if need be: the slices of a checkpoint and the deltas between them come as they were written.
 fn key_of<O: Operator>(state: &mut OperatorState<O>, name: &str) -> usize {
     let unknown = Head::new(KeyTime { stream_time: Millis::MIN, last_append: Millis::MIN });
-    state.find(name).unwrap_or_else(|| state.create_unjournaled(name, unknown))
+    state.find(name).unwrap_or_else(|| state.restore_key(name, unknown))
 }
 
 fn parse<T: DeserializeOwned>(value: Option<&[u8]>) -> Result<Option<T>, RestoreError> {
@@ -337,24 +380,12 @@ fn parse<T: DeserializeOwned>(value: Option<&[u8]>) -> Result<Option<T>, Restore
 }
 
 fn position<O: Operator>(value: &[u8]) -> Result<Cursor, RestoreError> {
-    let (format, _): (u16, &[u8]) = postcard::take_from_bytes(value)?;
-    let expected = format!("{} version {} (format {FORMAT})", O::NAME, O::VERSION);
-    if format != FORMAT {
-        return Err(RestoreError::Foreign { found: format!("format {format}"), expected });
-    }
     let cell: PositionCell = postcard::from_bytes(value)?;
     if cell.operator != O::NAME || cell.version != O::VERSION {
-        let found = format!("{} version {} (format {format})", cell.operator, cell.version);
-        return Err(RestoreError::Foreign { found, expected });
+        return Err(RestoreError::Foreign {
+            found: format!("{} version {}", cell.operator, cell.version),
+            expected: format!("{} version {}", O::NAME, O::VERSION),
+        });
     }
-    Ok(Cursor {
-        offset: cell.offset,
-        append_time: cell.append_time,
-        clock: cell.clock,
-        settings_version: cell.settings_version,
-        sweep: cell.sweep,
-        progress: cell.progress,
-        emissions: Vec::new(),
-        emission_chunks: cell.emission_chunks,
-    })
+    Ok(cell.cursor)
 }

@@ -1,7 +1,6 @@
 //! How far a task has come: all of it but its keyed state.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::accounting::{Counts, Outcome};
 use super::event::Millis;
@@ -47,7 +46,7 @@ pub(super) struct SweepCursor {
 }
 
 /// The part of a task that is not its keyed state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
     pub offset: i64,
     pub append_time: Millis,
@@ -55,8 +54,11 @@ pub(super) struct Cursor {
     pub settings_version: i64,
     pub sweep: Option<SweepCursor>,
     pub progress: Progress,
-    /// Emissions of the record that is not finished, in order.
-    pub emissions: Vec<(Uuid, u16)>,
-    /// In how many cells they lie in the changelog.
-    pub emission_chunks: u32,
+}
+
+impl Cursor {
+    /// The next record has not begun.
+    pub fn is_between_records(&self) -> bool {
+        self.progress.phase == Phase::Idle
+    }
 }

@@ -2,15 +2,16 @@
 //! it.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use super::accounting::Outcome;
 use super::changelog::RestoreError;
+use super::frame::{Block, BlockKind, BlockReader};
 use super::operator::Operator;
+use super::packed::Unpacker;
 use super::record::{Payload, Record};
 use super::settings::FamilySettings;
-use super::task::Task;
+use super::task::{Checkpoint, Task};
 use crate::engine::Millis;
 
 /// Runs an operator over records that are appended by hand, each with its append time.
@@ -41,13 +42,21 @@ pub struct TestDriver<O: Operator> {
     task: Task<O>,
     rows: Vec<O::Row>,
     offset: i64,
-    changelog: Snapshot,
+    changelog: Vec<Vec<u8>>,
+    /// The number of the last delta.
+    number: u64,
+    checkpoint: Option<Checkpoint>,
+    /// Where in the changelog the last complete checkpoint begins, and the last one at all.
+    begin: usize,
+    begun: usize,
 }
 
 /// A state, written down: cells by their keys.
 pub type Snapshot = BTreeMap<Vec<u8>, Vec<u8>>;
 
 const TOPIC: &str = "test";
+/// The longest record of the changelog: few blocks fit into one.
+const RECORD: usize = 100;
 
 impl<O: Operator> TestDriver<O> {
     /// A driver of an empty task; `operator` makes the operator, anew after each [restore](Self::restore).
@@ -63,7 +72,11 @@ impl<O: Operator> TestDriver<O> {
             task,
             rows: Vec::new(),
             offset: 0,
-            changelog: Snapshot::new(),
+            changelog: Vec::new(),
+            number: 0,
+            checkpoint: None,
+            begin: 0,
+            begun: 0,
         }
     }
 
@@ -81,7 +94,14 @@ impl<O: Operator> TestDriver<O> {
     ) -> Outcome {
         let offset = self.offset;
         self.offset += 1;
-        self.process(&Record { offset, append_time, raw_key: key, raw_value: None, payload })
+        self.process(&Record {
+            offset,
+            append_time,
+            first_append: None,
+            raw_key: key,
+            raw_value: None,
+            payload,
+        })
     }
 
     /// Folds a record of an existing log; later ones have higher offsets.
@@ -128,57 +148,86 @@ impl<O: Operator> TestDriver<O> {
         &mut self.task
     }
 
-    /// Commits: the changelog is told of what has changed, and [`abort`](Self::abort) returns to here.
-    pub fn commit(&mut self) {
-        let changelog = &mut self.changelog;
-        let written = self.task.changes::<Infallible>(&mut |key, value| {
-            match value {
-                Some(value) => drop(changelog.insert(key.to_vec(), value.to_vec())),
-                None => drop(changelog.remove(key)),
+    /// Commits: what has changed goes to the changelog as a delta. A checkpoint that is under way goes on, by `slice` bytes about; where there
+    /// is none, one begins if `slice` is some.
+    pub fn commit(&mut self, slice: Option<usize>) {
+        self.number += 1;
+        let mut cells = Vec::new();
+        self.task.delta(&mut cells);
+        self.write(BlockKind::Delta, &cells);
+        let Some(limit) = slice else { return };
+        cells.clear();
+        match self.checkpoint.take() {
+            None => {
+                self.begun = self.changelog.len();
+                self.checkpoint = Some(self.task.begin_checkpoint(&mut cells));
+                self.write(BlockKind::Begin, &cells);
             }
-            Ok(())
-        });
-        written.unwrap_or_else(|never| match never {});
-        self.task.commit();
+            Some(mut checkpoint) => {
+                let is_complete = self.task.slice(&mut checkpoint, limit, &mut cells);
+                self.write(BlockKind::Slice, &cells);
+                if is_complete {
+                    self.write(BlockKind::End, &[]);
+                    self.begin = self.begun;
+                } else {
+                    self.checkpoint = Some(checkpoint);
+                }
+            }
+        }
     }
 
-    /// Takes back what has been done since the last [commit](Self::commit), and the rows emitted meanwhile that have not been
-    /// taken. The next record to be appended is the one after the commit.
-    pub fn abort(&mut self) {
-        self.task.abort();
-        self.rows.clear();
-        self.offset = self.task.offset();
+    fn write(&mut self, kind: BlockKind, cells: &[u8]) {
+        let block = Block { kind, number: self.number, cells };
+        block.records(RECORD, |record| self.changelog.push(record.to_vec()));
     }
 
-    /// The changelog, compacted: what was there at the last [commit](Self::commit).
-    pub fn changelog(&self) -> &Snapshot {
-        &self.changelog
+    /// Deletes what lies before the last complete checkpoint of the changelog.
+    pub fn trim(&mut self) {
+        let begin = std::mem::take(&mut self.begin);
+        self.changelog.drain(..begin);
+        self.begun -= begin;
     }
 
     /// The state as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot::new();
-        let written = self.task.snapshot::<Infallible>(&mut |key, value| {
-            snapshot.insert(key.to_vec(), value.unwrap_or_default().to_vec());
-            Ok(())
-        });
-        written.unwrap_or_else(|never| match never {});
-        snapshot
+        let mut block = Vec::new();
+        let mut checkpoint = self.task.begin_checkpoint(&mut block);
+        self.task.slice(&mut checkpoint, usize::MAX, &mut block);
+        cells(&block)
     }
 
-    /// Puts a new task with that state in the place of the present one, as after a crash.
-    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), RestoreError> {
+    /// Puts a new task in the place of the present one, as after a crash: with the state that the changelog has. What has been emitted
+    /// since the last commit and not been [taken](Self::take) is gone.
+    ///
+    /// # Errors
+    /// Where the changelog can't be read.
+    pub fn restore(&mut self) -> Result<(), RestoreError> {
         let known = |version| {
             let settings = self.settings.get(&version).map(Arc::clone);
             settings.ok_or_else(|| "no mark has named it".to_owned())
         };
         let mut restore = Task::new((self.operator)(), Arc::clone(&self.first), TOPIC, 0, 0).restore();
-        for (key, value) in snapshot {
-            restore.apply(key, Some(value))?;
+        let mut reader = BlockReader::default();
+        for record in &self.changelog {
+            if let Some(block) = reader.push(record)? {
+                self.number = block.number;
+                restore.apply(block.cells)?;
+            }
         }
         self.task = restore.finish(known)?;
-        self.changelog = snapshot.clone();
+        self.rows.clear();
+        self.checkpoint = None;
         self.offset = self.task.offset();
         Ok(())
     }
+}
+
+/// The cells of a block, by their keys: each is the name of the key it lies under, a byte that says what it is, and its own name
+/// ([postcard](https://postcard.jamesmunns.com/wire-format)).
+pub fn cells(block: &[u8]) -> Snapshot {
+    let (mut unpacker, mut cells) = (Unpacker::new(block), Snapshot::new());
+    while let Ok(Some((key, value))) = unpacker.next() {
+        cells.insert(key.to_vec(), value.unwrap_or_default().to_vec());
+    }
+    cells
 }

@@ -1,116 +1,201 @@
 //! What has been seen before: ids within a horizon of append time, and producers' sequences.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, VecDeque};
 
-use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
 use crate::engine::Millis;
 
-/// An id under its record's key, as 128 bits: two of a million million ids collide with a chance of 10⁻¹⁵.
-pub(super) fn fingerprint(key: &[u8], id: &str) -> u128 {
+/// An id under its record's key, as 96 bits: of a thousand million ids two collide with a chance of 10⁻¹¹.
+pub(super) type Fingerprint = [u8; 12];
+
+/// The fingerprint of an id under its record's key.
+pub(super) fn fingerprint(key: &[u8], id: &str) -> Fingerprint {
     let mut hasher = XxHash3_128::new();
     // With its length, so that the parts can't be confused.
     hasher.write(&(key.len() as u64).to_le_bytes());
     hasher.write(key);
     hasher.write(id.as_bytes());
-    hasher.finish_128()
+    let [fingerprint @ .., _, _, _, _] = hasher.finish_128().to_le_bytes();
+    fingerprint
 }
 
-/// Ids that arrived one after the other; one entry of the changelog.
-pub(super) type Chunk = Vec<(Millis, u128)>;
+fn hash([a, b, c, d, e, f, g, h, ..]: &Fingerprint) -> u64 {
+    u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h])
+}
 
-/// The ids of a partition. They lie in chunks, named by the offset of their first record: what a commit adds is
-/// written as chunks of its own, and a chunk goes when its last id has passed the horizon.
+/// Ids that arrived one after the other, in the time of a bucket.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Bucket {
+    /// The clock at the first of them, and at the last.
+    first: Millis,
+    last: Millis,
+    ids: Vec<Fingerprint>,
+}
+
+/// Some ids of a bucket, as they are written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct IdRange<'a> {
+    pub first: Millis,
+    pub last: Millis,
+    /// Their fingerprints, one after the other.
+    #[serde(borrow)]
+    pub ids: &'a [u8],
+}
+
+/// The name of an [`IdRange`]: its bucket's number, and how many ids of that come before it.
+pub(super) type IdRangeName = (u64, u16);
+
+/// The ids of a partition. They lie in buckets, each of a 64th of the horizon, and are forgotten bucket by bucket: an id is
+/// remembered for the horizon and at most a 64th of it longer. So an id takes 12 bytes, and 6 to 11 in the index.
 #[derive(Debug, Default)]
 pub(super) struct RecentIds {
-    seen: HashMap<u128, Millis, RandomState>,
-    chunks: BTreeMap<i64, Chunk>,
-    /// The chunk that takes ids until the next commit.
-    open: Option<i64>,
-    /// The last chunk that has been committed: it takes no more, for it would not be written again.
-    sealed: Option<i64>,
+    /// Where an id lies: the last 16 bits of its bucket's number, and its place there.
+    index: HashTable<u32>,
+    buckets: VecDeque<Bucket>,
+    /// The number of the first bucket.
+    begin: u64,
+    /// The first id that has not been written down yet.
+    fresh: IdRangeName,
 }
 
 impl RecentIds {
-    /// Ids of a chunk: with 26 bytes each at most, it stays under 64 KiB.
-    const CHUNK: usize = 2_000;
+    const BUCKETS: Millis = 64;
+    /// Ids of a bucket at most: their place takes 16 bits.
+    const BUCKET: usize = 1 << 16;
+    /// Ids that are written down together.
+    const RANGE: usize = 1 << 12;
 
-    /// Whether an id was seen within `horizon` before the `clock`.
-    pub fn contains(&self, id: u128, clock: Millis, horizon: Millis) -> bool {
-        self.seen.get(&id).is_some_and(|seen| clock.saturating_sub(*seen) <= horizon)
+    /// Whether an id is remembered.
+    pub fn contains(&self, id: &Fingerprint) -> bool {
+        self.index.find(hash(id), |place| self.at(*place) == Some(id)).is_some()
     }
 
-    /// Remembers an id; returns when it was seen before, for [`forget_last`](Self::forget_last).
-    pub fn insert(&mut self, id: u128, clock: Millis, offset: i64) -> Option<Millis> {
-        let open = match self.open {
-            Some(open) if self.chunks.get(&open).is_some_and(|chunk| chunk.len() < Self::CHUNK) => open,
-            _ => offset,
-        };
-        self.open = Some(open);
-        self.chunks.entry(open).or_default().push((clock, id));
-        self.seen.insert(id, clock)
+    /// Forgets what lies behind the horizon.
+    pub fn expire(&mut self, clock: Millis, horizon: Millis) {
+        while self.buckets.front().is_some_and(|bucket| clock.saturating_sub(bucket.last) > horizon) {
+            let bucket = self.buckets.pop_front().unwrap_or_default();
+            for (number, id) in bucket.ids.iter().enumerate() {
+                let place = place(self.begin, number);
+                if let Ok(found) = self.index.find_entry(hash(id), |other| *other == place) {
+                    found.remove();
+                }
+            }
+            self.begin += 1;
+            self.fresh = self.fresh.max((self.begin, 0));
+        }
     }
 
-    /// Undoes the last insertion, which was of `id`.
-    pub fn forget_last(&mut self, id: u128, before: Option<Millis>) {
-        match before {
-            Some(seen) => self.seen.insert(id, seen),
-            None => self.seen.remove(&id),
+    /// Remembers an id that is not known.
+    pub fn insert(&mut self, id: Fingerprint, clock: Millis, horizon: Millis) {
+        let width = horizon / Self::BUCKETS;
+        let is_open =
+            |bucket: &Bucket| clock.saturating_sub(bucket.first) <= width && bucket.ids.len() < Self::BUCKET;
+        if !self.buckets.back().is_some_and(is_open) {
+            if let Some(closed) = self.buckets.back_mut() {
+                closed.ids.shrink_to_fit();
+            }
+            self.buckets.push_back(Bucket { first: clock, last: clock, ids: Vec::new() });
+        }
+        let bucket_number = self.begin + self.buckets.len() as u64 - 1;
+        if let Some(bucket) = self.buckets.back_mut() {
+            bucket.last = clock;
+            bucket.ids.push(id);
+            let place = place(bucket_number, bucket.ids.len() - 1);
+            self.enter(id, place);
+        }
+    }
+
+    fn enter(&mut self, id: Fingerprint, place: u32) {
+        let Self { index, buckets, begin, .. } = self;
+        let hash_of = |place: &u32| at(buckets, *begin, *place).map_or(0, hash);
+        index.insert_unique(hash(&id), place, hash_of);
+    }
+
+    fn at(&self, place: u32) -> Option<&Fingerprint> {
+        at(&self.buckets, self.begin, place)
+    }
+
+    /// How many ids have been added since they were last [written down](Self::written).
+    pub fn fresh_count(&self) -> usize {
+        self.ranges(self.fresh).map(|(_, range)| range.ids.len() / size_of::<Fingerprint>()).sum()
+    }
+
+    /// The ids that have been added since they were last [written down](Self::written).
+    pub fn fresh(&self) -> impl Iterator<Item = (IdRangeName, IdRange<'_>)> {
+        self.ranges(self.fresh)
+    }
+
+    /// The ids from there on, in ranges.
+    pub fn ranges(&self, from: IdRangeName) -> impl Iterator<Item = (IdRangeName, IdRange<'_>)> {
+        let skipped = from.0.saturating_sub(self.begin) as usize;
+        (self.begin..).zip(&self.buckets).skip(skipped).flat_map(move |(number, bucket)| {
+            let start = if number == from.0 { usize::from(from.1).min(bucket.ids.len()) } else { 0 };
+            let starts = (start..).step_by(Self::RANGE);
+            starts.zip(bucket.ids[start..].chunks(Self::RANGE)).map(move |(start, ids)| {
+                let range = IdRange { first: bucket.first, last: bucket.last, ids: ids.as_flattened() };
+                ((number, start as u16), range)
+            })
+        })
+    }
+
+    /// What has been added is written down.
+    pub fn written(&mut self) {
+        self.fresh = match self.buckets.back() {
+            Some(bucket) if bucket.ids.len() < Self::BUCKET => {
+                (self.begin + self.buckets.len() as u64 - 1, bucket.ids.len() as u16)
+            }
+            _ => (self.begin + self.buckets.len() as u64, 0),
         };
-        if let Some(mut last) = self.chunks.last_entry() {
-            last.get_mut().pop();
-            if last.get().is_empty() {
-                last.remove();
+    }
+
+    /// Ids that were written down, in any order; [`restored`](Self::restored) ends it.
+    pub fn restore(&mut self, (number, start): IdRangeName, range: &IdRange<'_>) {
+        if self.buckets.is_empty() {
+            self.begin = number;
+        }
+        while number < self.begin {
+            self.buckets.push_front(Bucket::default());
+            self.begin -= 1;
+        }
+        let place = (number - self.begin) as usize;
+        if self.buckets.len() <= place {
+            self.buckets.resize_with(place + 1, Bucket::default);
+        }
+        let bucket = &mut self.buckets[place];
+        bucket.first = range.first;
+        bucket.last = range.last.max(bucket.last);
+        let (ids, _) = range.ids.as_chunks();
+        let end = usize::from(start) + ids.len();
+        if bucket.ids.len() < end {
+            bucket.ids.resize(end, Fingerprint::default());
+        }
+        bucket.ids[usize::from(start)..end].copy_from_slice(ids);
+    }
+
+    /// All that was written down is there.
+    pub fn restored(&mut self, clock: Millis, horizon: Millis) {
+        self.index.reserve(self.buckets.iter().map(|bucket| bucket.ids.len()).sum(), |_| 0);
+        self.expire(clock, horizon);
+        for number in 0..self.buckets.len() {
+            for place_there in 0..self.buckets[number].ids.len() {
+                let id = self.buckets[number].ids[place_there];
+                self.enter(id, place(self.begin + number as u64, place_there));
             }
         }
-        let last = self.chunks.last_key_value().map(|(name, _)| *name);
-        self.open = last.filter(|last| Some(*last) > self.sealed);
+        self.written();
     }
+}
 
-    /// The chunks that began at or after an offset.
-    pub fn chunks_from(&self, offset: i64) -> impl Iterator<Item = (i64, &Chunk)> {
-        self.chunks.range(offset..).map(|(name, chunk)| (*name, chunk))
-    }
+fn place(bucket: u64, place: usize) -> u32 {
+    (bucket as u32) << 16 | place as u32
+}
 
-    /// The chunks in which no id counts any more.
-    pub fn expired(&self, clock: Millis, horizon: Millis) -> impl Iterator<Item = i64> {
-        let is_expired =
-            move |chunk: &Chunk| chunk.last().is_none_or(|(seen, _)| clock.saturating_sub(*seen) > horizon);
-        self.chunks.iter().take_while(move |(_, chunk)| is_expired(chunk)).map(|(name, _)| *name)
-    }
-
-    /// What has been added is committed, and the next id begins a chunk; a chunk that has expired is dropped.
-    pub fn commit(&mut self, clock: Millis, horizon: Millis) {
-        let expired: Vec<i64> = self.expired(clock, horizon).collect();
-        for name in expired {
-            self.drop_chunk(name);
-        }
-        self.open = None;
-        self.sealed = self.sealed.max(self.chunks.last_key_value().map(|(name, _)| *name));
-    }
-
-    /// A chunk as the changelog has it.
-    pub fn restore(&mut self, name: i64, chunk: Option<Chunk>) {
-        self.drop_chunk(name);
-        let Some(chunk) = chunk else { return };
-        self.sealed = self.sealed.max(Some(name));
-        for (seen, id) in &chunk {
-            let last = self.seen.entry(*id).or_insert(*seen);
-            *last = (*last).max(*seen);
-        }
-        self.chunks.insert(name, chunk);
-    }
-
-    fn drop_chunk(&mut self, name: i64) {
-        for (seen, id) in self.chunks.remove(&name).unwrap_or_default() {
-            // It may have been seen again since.
-            if self.seen.get(&id) == Some(&seen) {
-                self.seen.remove(&id);
-            }
-        }
-    }
+fn at(buckets: &VecDeque<Bucket>, begin: u64, place: u32) -> Option<&Fingerprint> {
+    let bucket = ((place >> 16) as u16).wrapping_sub(begin as u16);
+    buckets.get(usize::from(bucket))?.ids.get(place as usize & 0xffff)
 }
 
 /// Which numbers of a producer have been seen: ranges, both ends included, that do not touch.
@@ -163,39 +248,35 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn an_id_is_forgotten_after_the_horizon() {
-        let mut ids = RecentIds::default();
-        ids.insert(1, 0, 0);
-        assert!(ids.contains(1, 10, 10));
-        assert!(!ids.contains(1, 11, 10));
-        ids.insert(1, 11, 1);
-        assert!(ids.contains(1, 12, 10));
+    fn id(number: u64) -> Fingerprint {
+        fingerprint(b"key", &number.to_string())
     }
 
     #[test]
-    fn chunks_hold_what_counts_and_no_more() {
+    fn an_id_is_remembered_for_the_horizon_and_a_64th_of_it() {
         let mut ids = RecentIds::default();
-        ids.insert(1, 0, 0);
-        ids.insert(2, 1, 1);
-        ids.commit(1, 10);
-        ids.insert(1, 12, 2);
-        assert_eq!(ids.chunks_from(1).collect::<Vec<_>>(), [(2, &vec![(12, 1)])]);
-        assert_eq!(ids.expired(12, 10).collect::<Vec<_>>(), [0]);
-        ids.commit(12, 10);
-        assert!(ids.contains(1, 12, 10) && !ids.contains(2, 12, 10));
-        assert_eq!(ids.seen.len(), 1, "what expired takes no room");
+        ids.insert(id(1), 0, 640);
+        ids.insert(id(2), 10, 640);
+        for (clock, expected) in [(640, true), (650, true), (651, false)] {
+            ids.expire(clock, 640);
+            assert_eq!((ids.contains(&id(1)), ids.contains(&id(2))), (expected, expected), "{clock}");
+        }
+        ids.insert(id(1), 651, 640);
+        assert!(ids.contains(&id(1)));
     }
 
     #[test]
-    fn i5_an_id_that_follows_an_undone_one_is_written_to_the_changelog() {
+    fn an_id_takes_24_bytes_at_most() {
         let mut ids = RecentIds::default();
-        ids.insert(1, 0, 0);
-        ids.commit(0, 10);
-        let before = ids.insert(2, 1, 1);
-        ids.forget_last(2, before);
-        ids.insert(3, 2, 2);
-        assert_eq!(ids.chunks_from(1).collect::<Vec<_>>(), [(2, &vec![(2, 3)])]);
+        for number in 0..1_835_009 {
+            ids.insert(id(number), number as Millis / 5, 86_400_000);
+            let is_worst = [114_689, 917_505, 1_835_009].contains(&(number + 1));
+            if is_worst || number == 1_000_000 {
+                let buckets: usize = ids.buckets.iter().map(|bucket| bucket.ids.capacity() * 12 + 48).sum();
+                let bytes = (buckets + ids.index.allocation_size()) as f64 / (number + 1) as f64;
+                assert!(bytes <= 24.0, "{bytes} at {number}");
+            }
+        }
     }
 
     #[test]
@@ -204,26 +285,47 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever is written down when, and in whatever order it is read: the same ids are known.
         #[test]
-        fn an_undone_insertion_leaves_no_trace(ids in proptest::collection::vec((0_u128..8, 0_i64..5), 1..60), kept in 0_usize..60) {
-            let mut undone = RecentIds::default();
-            let mut model = RecentIds::default();
-            let (mut clock, mut undo) = (0, Vec::new());
-            let kept = kept.min(ids.len());
-            for (offset, (id, step)) in ids.iter().enumerate() {
+        fn what_is_written_down_is_what_is_read(
+            steps in proptest::collection::vec((0_u64..40, 0_i64..50, any::<bool>()), 1..200),
+            horizon in prop_oneof![Just(0_i64), Just(30), Just(640)],
+        ) {
+            let (mut ids, mut clock, mut written) = (RecentIds::default(), 0, Vec::new());
+            let mut write = |ids: &mut RecentIds| {
+                let fresh = ids.fresh().map(|(name, range)| (name, range.first, range.last, range.ids.to_vec()));
+                written.extend(fresh.collect::<Vec<_>>());
+                ids.written();
+            };
+            let mut model = BTreeMap::new();
+            for (number, step, is_written) in &steps {
                 clock += step;
-                let before = undone.insert(*id, clock, offset as i64);
-                if offset < kept {
-                    model.insert(*id, clock, offset as i64);
-                } else {
-                    undo.push((*id, before));
+                ids.expire(clock, horizon);
+                let last = model.get(number).copied();
+                if let Some(last) = last {
+                    let age = clock - last;
+                    prop_assert!(age > horizon || ids.contains(&id(*number)), "it is remembered for the horizon");
+                    prop_assert!(age <= horizon + horizon / 64 || !ids.contains(&id(*number)), "and not for long");
+                }
+                if !ids.contains(&id(*number)) {
+                    ids.insert(id(*number), clock, horizon);
+                    model.insert(*number, clock);
+                }
+                if *is_written {
+                    write(&mut ids);
                 }
             }
-            for (id, before) in undo.into_iter().rev() {
-                undone.forget_last(id, before);
+            write(&mut ids);
+            let mut restored = RecentIds::default();
+            for ((bucket, start), first, last, fingerprints) in written.iter().rev() {
+                restored.restore((*bucket, *start), &IdRange { first: *first, last: *last, ids: fingerprints });
             }
-            prop_assert_eq!(&undone.chunks, &model.chunks);
-            prop_assert_eq!(&undone.seen, &model.seen);
+            restored.restored(clock, horizon);
+            for number in 0..40 {
+                prop_assert_eq!(restored.contains(&id(number)), ids.contains(&id(number)));
+            }
+            prop_assert!(restored.ranges((0, 0)).eq(ids.ranges((0, 0))));
+            prop_assert_eq!(restored.fresh_count(), 0);
         }
 
         #[test]

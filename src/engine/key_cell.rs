@@ -1,5 +1,7 @@
 //! What is kept under a key.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
@@ -33,31 +35,31 @@ pub(super) struct KeyCell<N, E, T> {
     pub entries: SmallMap<N, Slot<E>>,
     pub timers: KeyTimers<T>,
     pub producers: SmallMap<Box<str>, Slot<Sequence>>,
-    /// How many aliases lead here.
-    pub aliases: u32,
+    /// The aliases that lead here.
+    pub aliases: Vec<Arc<str>>,
     /// The key's entry in the wake queue that counts.
     pub wake: Option<Millis>,
-    /// In which commit its head was last touched.
+    /// When its head was last touched, as [`Slot::touched`].
     pub head_touched: u32,
 }
 
 impl<N: Ord, E, T: Ord + Clone> KeyCell<N, E, T> {
-    pub fn new(name: &str, head: Head, touched: u32) -> Self {
+    pub fn new(name: &str, head: Head) -> Self {
         Self {
             name: name.into(),
             head,
             entries: SmallMap::default(),
             timers: KeyTimers::default(),
             producers: SmallMap::default(),
-            aliases: 0,
+            aliases: Vec::new(),
             wake: None,
-            head_touched: touched,
+            head_touched: 0,
         }
     }
 
     /// Whether it can be forgotten: it has no entries, no timers and no aliases.
     pub fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.timers.is_empty() && self.aliases == 0
+        self.entries.is_empty() && self.timers.is_empty() && self.aliases.is_empty()
     }
 }
 

@@ -5,7 +5,8 @@
 //! a record is to be folded or a timer fires. What comes back are rows. No Kafka, no tokio, no clock, no randomness in
 //! here: the same records give the same rows, which is what makes replay, backtest and exactly-once possible.
 //!
-//! State is kept in cells that can be taken back (`state`) and written down (`changelog`). [`Windowed`] makes an
+//! State is kept in cells (`state`), of which a record that fails is undone (`undo`), and which are written down (`changelog`) in
+//! blocks (`packed`, `frame`). [`Windowed`] makes an
 //! operator of an [`Aggregate`]; a [`TestDriver`] runs a task in memory.
 
 mod accounting;
@@ -15,10 +16,11 @@ mod driver;
 mod duplicates;
 mod event;
 mod evidence;
+mod frame;
 pub mod id;
-mod journal;
 mod key_cell;
 mod operator;
+mod packed;
 mod record;
 pub mod rows;
 mod settings;
@@ -28,19 +30,21 @@ mod state;
 mod task;
 mod time;
 mod timers;
+mod undo;
 mod window;
 mod windowed;
 
 pub use accounting::{Counts, Outcome};
 pub use changelog::RestoreError;
 pub use cursor::Totals;
-pub use driver::{Snapshot, TestDriver};
+pub use driver::{Snapshot, TestDriver, cells};
 pub use event::{Event, Identity, Millis};
 pub use evidence::EvidenceState;
-pub use operator::{Context, ENTRY_LIMIT, KEY_LIMIT, Operator, Rejection};
+pub use frame::{Block, BlockKind, BlockReader, FrameError};
+pub use operator::{Context, KEY_LIMIT, Operator, Rejection};
 pub use record::{Payload, Record, TEXT_KEPT, VALUE_KEPT};
 pub use settings::{FamilySettings, TenantSettings};
-pub use task::{Restore, Step, Task};
+pub use task::{Checkpoint, Restore, Step, Task};
 pub use time::{FUTURE_LIMIT, KeyTime};
 pub use window::{FixedWindows, Placement, SessionWindows, Window};
 pub use windowed::{Aggregate, Emission, WindowKind, Windowed, WindowedEntry};

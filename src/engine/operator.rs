@@ -54,10 +54,6 @@ pub trait Operator: Sized + 'static {
     fn settings_changed(&self, _context: &mut Context<'_, Self>) {}
 }
 
-/// The most that an entry of the state may take, in bytes when serialised. A record that would pass it is undone
-/// and goes to the dead letters.
-pub const ENTRY_LIMIT: usize = 64 * 1024;
-
 /// The most that a record's key may take, in bytes: it is part of every row. A record with a longer one goes to the dead
 /// letters.
 pub const KEY_LIMIT: usize = 1024;
@@ -97,6 +93,7 @@ pub(super) type OperatorState<O> =
 /// What an operator can see and do: the state of one key, its timers, and rows.
 pub struct Context<'a, O: Operator> {
     pub(super) position: &'a mut Position,
+    pub(super) fresh_emissions: &'a mut Vec<Uuid>,
     pub(super) state: &'a mut OperatorState<O>,
     pub(super) key: usize,
     pub(super) allowance: Allowance,
@@ -241,7 +238,10 @@ impl<O: Operator> Context<'_, O> {
         let position = &mut *self.position;
         let emission = position.emissions.entry(id).or_insert(0);
         let version = id::version(position.generation, position.offset, *emission);
+        // The record is undone, and kept as a dead letter.
+        assert!(*emission < u16::MAX, "a record emits one row {emission} times");
         *emission += 1;
+        self.fresh_emissions.push(id);
         RowMeta {
             id,
             version,

@@ -19,6 +19,8 @@ pub struct Record<'a, O: Operator> {
     pub offset: i64,
     /// Its append time (LogAppendTime).
     pub append_time: Millis,
+    /// Of a copy from an intake topic, when it was appended there. It only bounds how far the record brings its own key (I3).
+    pub first_append: Option<Millis>,
     /// Its key, as it lies in the log: what it is folded under (I3), and kept with a dead letter.
     pub raw_key: Option<&'a [u8]>,
     /// Its value, as it lies in the log: kept with a dead letter.

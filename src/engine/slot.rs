@@ -1,6 +1,6 @@
 //! A value of the state, and when it was last touched.
 
-/// A value, and in which commit it was last touched.
+/// A value, and the number of the delta that it was last touched in; 0 before all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slot<T> {
     pub value: T,
@@ -8,7 +8,7 @@ pub(super) struct Slot<T> {
 }
 
 impl<T> Slot<T> {
-    /// A value that no commit has touched yet.
+    /// A value that was written down.
     pub fn new(value: T) -> Self {
         Self { value, touched: 0 }
     }

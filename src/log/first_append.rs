@@ -1,5 +1,5 @@
-//! When a record was first appended (I3): a copy of it in another topic says so in a header, which wins over the copy's own
-//! append time.
+//! When a record was first appended (I3): a copy of it in a family topic says so in a header. Nothing else goes by that header: the
+//! clock of a partition is the broker's.
 
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 
@@ -8,14 +8,10 @@ use crate::engine::Millis;
 /// The header of a copy: milliseconds since the Unix epoch, in decimal.
 pub const HEADER: &str = "tidewatch-append-time";
 
-/// When the record was first appended to the log, as a copy or not. The earliest time of all where Kafka gives none.
-pub fn append_time<M: Message>(message: &M) -> Millis {
-    let said = || {
-        let headers = message.headers()?;
-        let header = headers.iter().find(|header| header.key == HEADER)?;
-        std::str::from_utf8(header.value?).ok()?.parse().ok()
-    };
-    said().or_else(|| message.timestamp().to_millis()).unwrap_or(Millis::MIN)
+/// When a record was appended to the intake topic from which it is a copy; `None` where it is no copy.
+pub fn of_copy<M: Message>(message: &M) -> Option<Millis> {
+    let header = message.headers()?.iter().find(|header| header.key == HEADER)?;
+    std::str::from_utf8(header.value?).ok()?.parse().ok()
 }
 
 /// The headers of a copy of a record that was first appended then.
@@ -31,19 +27,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn i3_the_first_append_time_wins() {
+    fn i3_a_copy_says_when_it_was_first_appended() {
         let message =
-            |timestamp, headers| OwnedMessage::new(None, None, "t".into(), timestamp, 0, 0, headers);
+            |headers| OwnedMessage::new(None, None, "t".into(), Timestamp::LogAppendTime(9), 0, 0, headers);
         let text = |text: &str| OwnedHeaders::new().insert(Header { key: HEADER, value: Some(text) });
-        let at = Timestamp::LogAppendTime(9);
-        for (timestamp, headers, expected) in [
-            (at, None, 9),
-            (at, Some(headers(7)), 7),
-            (at, Some(text("soon")), 9),
-            (at, Some(OwnedHeaders::new()), 9),
-            (Timestamp::NotAvailable, None, Millis::MIN),
+        for (headers, expected) in [
+            (None, None),
+            (Some(headers(7)), Some(7)),
+            (Some(text("soon")), None),
+            (Some(OwnedHeaders::new()), None),
         ] {
-            assert_eq!(append_time(&message(timestamp, headers)), expected);
+            assert_eq!(of_copy(&message(headers)), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Follows the group: takes partitions over, restores their state, hands them over; and keeps local copies of it.
+//! Follows the group: takes partitions over, restores their state, hands them over.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::error::WorkerError;
 use super::output::OutputRow;
+use super::partitions::Owned;
 use super::rebalance::{Member, RebalanceQueue};
 use super::report::ends_of_topics;
-use super::restore::{Restoration, Restored, Wanted};
-use super::snapshot::Origin;
-use super::{COORDINATOR, Worker};
+use super::restore::{Committed, Restoration, Restored, Wanted};
+use super::{COORDINATOR, Worker, trim};
 use crate::engine::Millis;
 use crate::engine::Operator;
 use crate::log::lag::Quiet;
@@ -35,7 +35,6 @@ where
     }
 
     fn hand_over(&mut self, partition: i32) {
-        self.save(Some(partition));
         self.partitions.remove(partition);
         statistics::show_lag(&self.job.group(), &self.topic, partition, 0);
         self.transaction.ends(|ends| ends.remove(&partition));
@@ -55,20 +54,21 @@ where
         for element in committed.as_ref().unwrap_or(list).elements() {
             let partition = element.partition();
             let committed = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
+                Offset::Offset(offset) => Some(Committed { offset, number: element.metadata().to_owned() }),
                 _ => None,
             };
             begin
                 .add_partition_offset(
                     &self.topic,
                     partition,
-                    committed.map_or(Offset::Beginning, Offset::Offset),
+                    committed
+                        .as_ref()
+                        .map_or(Offset::Beginning, |committed| Offset::Offset(committed.offset)),
                 )
                 .map_err(WorkerError::kafka("taking partitions over"))?;
             // What is in force is known by the state, or else by the first mark.
             let task = self.job.task(partition, self.versions.at(0)?);
-            let origin = Origin::of::<O>(&self.cluster, &self.changelog, partition);
-            wanted.insert(partition, Wanted { task, committed, origin });
+            wanted.insert(partition, Wanted { task, committed });
         }
         // Answered in any case: the client waits for it, also when it is closed.
         self.consumer.incremental_assign(&begin).map_err(WorkerError::kafka("taking partitions over"))?;
@@ -79,9 +79,8 @@ where
             return Err(WorkerError::Grown { topic: self.topic.clone(), expected });
         }
         if !wanted.is_empty() {
-            let snapshots = self.snapshots.as_ref();
             self.is_current = false;
-            self.restorations.push(Restoration::begin(self.log, wanted, &self.changelog, snapshots)?);
+            self.restorations.push(Restoration::begin(self.log, wanted, &self.changelog)?);
         }
         Ok(())
     }
@@ -106,16 +105,19 @@ where
                 ends.extend(partitions.map(|partition| (partition, former.clone())));
             });
         }
-        for Restored { partition, task, committed } in restored {
+        for Restored { partition, task, changelog, has_committed, begin } in restored {
             let offset = task.offset();
             let mut list = TopicPartitionList::new();
             list.add_partition(&self.topic, partition);
-            if let (None, Some(last)) = (committed, task.last_record()) {
+            if let (false, Some(last)) = (has_committed, task.last_record()) {
                 // The group has forgotten its offset; the state has not, if this is still its log.
                 self.verify(partition, last)?;
                 self.seek(partition, offset)?;
             }
-            self.partitions.add(partition, task, offset);
+            if let Some(begin) = begin {
+                trim::delete_before(self.log, &self.changelog, partition, begin);
+            }
+            self.partitions.add(partition, Owned::new(task, changelog));
             self.consumer.resume(&list).map_err(WorkerError::kafka("resuming partitions"))?;
         }
         Ok(())
@@ -156,26 +158,6 @@ where
         self.consumer
             .seek(&self.topic, partition, Offset::Offset(offset), COORDINATOR)
             .map_err(WorkerError::kafka("going back to the last commit"))
-    }
-
-    /// Writes local copies of what is committed: of all partitions, or of one.
-    pub(super) fn save(&mut self, only: Option<i32>) {
-        self.saved_at = Instant::now();
-        let Some(snapshots) = self.snapshots.clone() else { return };
-        let (changelog, cluster) = (&self.changelog, &self.cluster);
-        for (partition, owned) in self.partitions.iter_mut() {
-            let is_wanted = only.is_none_or(|only| only == partition) && owned.unsaved > 0 && !owned.is_dirty;
-            let end = self.transaction.ends(|ends| {
-                ends.get(&partition).and_then(|ends| ends.get(&(changelog.clone(), partition)).copied())
-            });
-            let Some(end) = end.filter(|_| is_wanted && !cluster.is_empty()) else { continue };
-            let origin = Origin::of::<O>(cluster, changelog, partition);
-            match snapshots.write(&origin, end, &owned.task) {
-                Ok(()) => owned.unsaved = 0,
-                // The changelog has it all.
-                Err(error) => tracing::warn!(%error, partition, "writing a local snapshot"),
-            }
-        }
     }
 
     pub(super) fn folded_partitions(&self) -> TopicPartitionList {

@@ -6,12 +6,13 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::topic_partition_list::Offset;
 
+use super::changelog::Written;
 use super::error::WorkerError;
 use super::fail_point::FailPoint;
 use super::output::OutputRow;
 use super::report::Reporter;
 use super::transaction::Transaction;
-use super::{COORDINATOR, PRESSURE, RESTART, Worker};
+use super::{COORDINATOR, PRESSURE, RESTART, Worker, trim};
 use crate::engine::Operator;
 use crate::settings::SettingsError;
 
@@ -29,53 +30,59 @@ where
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.transaction.outputs >= self.config.commit_outputs
-            || self.transaction.bytes >= self.config.commit_bytes
+        self.partitions.rows() >= self.config.commit_outputs
+            || self.partitions.bytes() >= self.config.commit_bytes
     }
 
     pub(super) fn try_commit(&mut self) -> Result<(), WorkerError> {
         self.committed_at = Instant::now();
-        if self.partitions.dirty().next().is_none() && !self.reporter.is_overdue() {
+        if !self.partitions.is_dirty() && !self.reporter.is_overdue() {
             return Ok(());
         }
         let has_report = self.reporter.is_due();
-        FailPoint::Outputs.reach(self.transaction.outputs);
+        self.send()?;
+        let rows = self.partitions.rows();
+        FailPoint::Outputs.reach(rows);
         if has_report {
-            Reporter::account(&mut self.partitions, &mut self.transaction, self.job.topic)?;
+            Reporter::account(&mut self.partitions, self.job.topic)?;
         }
-        let mut offsets = TopicPartitionList::new();
-        for (partition, owned) in self.partitions.dirty() {
-            let (transaction, changelog) = (&mut self.transaction, &self.changelog);
-            owned.task.changes(&mut |key, value| {
-                owned.unsaved += 1;
-                transaction.send_change(changelog, partition, key, value)
-            })?;
-            offsets
-                .add_partition_offset(&self.topic, partition, Offset::Offset(owned.task.offset()))
-                .map_err(WorkerError::kafka("committing offsets"))?;
+        for (_, owned) in self.partitions.iter_mut() {
+            if owned.is_dirty || owned.changelog.is_under_way() {
+                let least = self.config.checkpoint_bytes;
+                owned.has_checkpoint |= owned.changelog.write(&mut owned.task, &mut owned.outbox, least)
+                    == Written::CheckpointEnd;
+                owned.is_dirty = false;
+            }
         }
-        FailPoint::Changelog.reach(self.transaction.outputs);
+        self.send()?;
+        FailPoint::Changelog.reach(rows);
         self.drain()?;
         if has_report {
             Reporter::progress(&self.partitions, &mut self.transaction, self.log, self.job.topic)?;
             self.drain()?;
         }
-        FailPoint::Drained.reach(self.transaction.outputs);
-        FailPoint::Lost.reach_until(self.transaction.outputs, || {
+        FailPoint::Drained.reach(rows);
+        FailPoint::Drained.fail(rows).map_err(WorkerError::kafka("the fail point"))?;
+        FailPoint::Lost.reach_until(rows, || {
             // The client's own thread has marked the loss, and answered once more since.
             self.consumer.assignment_lost() && self.consumer.assignment().is_ok()
         });
+        // Those of all partitions, also where they are as before: that is what fences a worker which has lost one of them.
+        let offsets = self.offsets()?;
         if offsets.count() > 0 {
             self.transaction.send_offsets(&offsets, &self.membership()?)?;
         }
-        let outputs = self.transaction.outputs;
-        FailPoint::Offsets.reach(outputs);
+        FailPoint::Offsets.reach(rows);
         self.transaction.commit()?;
-        FailPoint::Committed.reach(outputs);
-        for (_, owned) in self.partitions.dirty() {
-            owned.task.commit();
-            owned.committed = owned.task.offset();
-            owned.is_dirty = false;
+        FailPoint::Committed.reach(rows);
+        FailPoint::Committed.fail(rows).map_err(WorkerError::kafka("the fail point"))?;
+        for (partition, owned) in self.partitions.iter_mut() {
+            if owned.committed()
+                && let Some(begin) = self.transaction.checkpoint(partition)
+            {
+                FailPoint::Checkpoint.reach(rows);
+                trim::delete_before(self.log, &self.changelog, partition, begin);
+            }
         }
         self.failures = 0;
         self.reporter.committed(has_report);
@@ -83,6 +90,28 @@ where
         metrics::histogram!("tidewatch_commit_seconds").record(self.committed_at.elapsed().as_secs_f64());
         self.committed_at = Instant::now();
         Ok(())
+    }
+
+    /// Sends what the partitions have to send.
+    fn send(&mut self) -> Result<(), WorkerError> {
+        for (partition, owned) in self.partitions.iter_mut() {
+            self.transaction.send_outbox(&mut owned.outbox, partition, &self.changelog)?;
+        }
+        Ok(())
+    }
+
+    /// How far each partition has come. What stands beside it, the number of its last delta, tells a commit that was in doubt from
+    /// the one before.
+    fn offsets(&self) -> Result<TopicPartitionList, WorkerError> {
+        let mut list = TopicPartitionList::new();
+        for (partition, owned) in self.partitions.iter() {
+            let mut element = list.add_partition(&self.topic, partition);
+            element
+                .set_offset(Offset::Offset(owned.task.offset()))
+                .map_err(WorkerError::kafka("committing offsets"))?;
+            element.set_metadata(owned.changelog.number().to_string());
+        }
+        Ok(list)
     }
 
     /// What shows the group that this worker still owns its partitions (KIP-447).
@@ -127,7 +156,7 @@ where
     }
 
     /// After a transaction that failed, perhaps in the midst of its commit: a producer made anew decides what is in doubt, and
-    /// the group's offsets tell how. Memory then goes on from that commit, or back to the one before it.
+    /// what stands beside the group's offsets tells how. Memory is right in either case: what is not committed is sent again.
     pub(super) fn recover(&mut self, error: WorkerError) -> Result<(), WorkerError> {
         // What a repetition can't help.
         let is_lost = matches!(
@@ -148,7 +177,7 @@ where
         }
         self.failures += 1;
         metrics::counter!("tidewatch_aborts_total").increment(1);
-        tracing::warn!(%error, job = self.job.name(), "a transaction failed; going on from what is committed");
+        tracing::warn!(%error, job = self.job.name(), "a transaction failed; what it held is sent again");
         self.transaction.abort();
         // What was written is there whoever wrote it: progress that leaves it out would promise rows that nobody may have read.
         let ends = self.transaction.ends(std::mem::take);
@@ -161,33 +190,21 @@ where
             .consumer
             .committed_offsets(list, COORDINATOR)
             .map_err(WorkerError::kafka("fetching committed offsets"))?;
-        let mut back = Vec::new();
         for element in stored.elements() {
-            let partition = element.partition();
-            let stored = match element.offset() {
-                Offset::Offset(offset) => offset,
-                _ => 0,
+            let Some(owned) = self.partitions.get_mut(element.partition()) else { continue };
+            let number = match element.offset() {
+                Offset::Offset(_) => element.metadata().parse().ok(),
+                // Nothing has been committed yet.
+                _ => Some(0),
             };
-            let Some(owned) = self.partitions.get_mut(partition) else { continue };
-            let (before, after) = (owned.committed, owned.task.offset());
-            match stored {
-                stored if stored == before && (!owned.is_dirty || before != after) => {
-                    owned.task.abort();
-                    back.push((partition, before));
-                }
-                stored if stored == after && owned.is_dirty && before != after => {
-                    owned.task.commit();
-                    owned.committed = after;
-                }
-                // Committed within one record, or by somebody else: the changelog knows.
-                _ => return Err(error),
+            if number == Some(owned.changelog.number()) {
+                owned.committed();
+            } else if number == Some(owned.committed) {
+                owned.outbox.send_again();
+            } else {
+                // By somebody else: the changelog knows.
+                return Err(error);
             }
-            owned.is_dirty = false;
-        }
-        self.rows.clear();
-        self.unfinished = None;
-        for (partition, offset) in back {
-            self.seek(partition, offset)?;
         }
         self.committed_at = Instant::now();
         Ok(())

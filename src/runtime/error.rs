@@ -59,18 +59,36 @@ pub enum WorkerError {
     },
     /// The changelog and the group's offset, which are written together, do not agree.
     #[error(
-        "{changelog}/{partition} holds the state at offset {offset}, but the group's offset is {committed}: one of them has \
-         been changed by hand; set the group's offset to {offset}, or begin anew under another kafka.prefix"
+        "{changelog}/{partition} ends with delta {number} at offset {offset}, but the group is at delta {committed:?} and offset \
+         {committed_offset}: one of them has been changed by hand, or is of a version before 0.2; begin anew under another \
+         kafka.prefix"
     )]
     Disagreement {
         /// The changelog.
         changelog: String,
         /// Partition.
         partition: i32,
+        /// The last delta of the changelog.
+        number: u64,
         /// The state's offset.
         offset: i64,
+        /// The last delta, as the group has it.
+        committed: String,
         /// The group's offset.
-        committed: i64,
+        committed_offset: i64,
+    },
+    /// A part of the changelog is gone.
+    #[error(
+        "{changelog}/{partition} is not whole: {reason}; somebody has deleted records of it, or its retention has; begin anew under \
+         another kafka.prefix"
+    )]
+    Incomplete {
+        /// The changelog.
+        changelog: String,
+        /// Partition.
+        partition: i32,
+        /// What is missing.
+        reason: String,
     },
     /// The settings can't be read or followed.
     #[error(transparent)]
@@ -112,6 +130,10 @@ pub enum WorkerError {
 impl WorkerError {
     pub(super) fn restore(changelog: &str, partition: i32) -> impl FnOnce(RestoreError) -> Self {
         move |source| Self::Restore { changelog: changelog.to_owned(), partition, source }
+    }
+
+    pub(super) fn encode(topic: &'static str) -> impl FnOnce(CodecError) -> Self {
+        move |source| Self::Encode { topic, source }
     }
 
     pub(crate) fn kafka(action: &'static str) -> impl FnOnce(KafkaError) -> Self {

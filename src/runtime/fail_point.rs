@@ -3,11 +3,12 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaError;
 #[cfg(feature = "fail-points")]
 use {
     rdkafka::consumer::{BaseConsumer, Consumer},
     std::sync::LazyLock,
-    std::sync::atomic::{AtomicBool, Ordering},
+    std::sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 #[cfg(feature = "fail-points")]
@@ -44,6 +45,8 @@ pub(crate) enum FailPoint {
     Offsets,
     /// The transaction is committed, and memory does not know it yet.
     Committed,
+    /// The transaction that has ended a checkpoint is committed; what lies before the checkpoint has not been deleted yet.
+    Checkpoint,
 }
 
 impl FailPoint {
@@ -54,7 +57,7 @@ impl FailPoint {
     pub fn reach(self, outputs: usize) {
         let Some((name, action)) = wanted().filter(|_| outputs > 0 && is_wanted(self)) else { return };
         let is_first = !HAS_STOPPED.swap(true, Ordering::SeqCst);
-        if is_first {
+        if is_first && action != "fail" {
             println!("fail point {name} with {outputs} outputs");
         }
         match action {
@@ -64,11 +67,24 @@ impl FailPoint {
                 assert!(stopped.is_ok_and(|status| status.success()), "kill -STOP failed");
                 IS_AWAKE_AGAIN.store(true, Ordering::SeqCst);
             }
-            "stop" => {}
+            "stop" | "fail" => {}
             _ => loop {
                 std::thread::park();
             },
         }
+    }
+
+    /// With `FAIL_POINT` naming this step, `=fail` behind it, and outputs in the transaction: an error, every third time, as if the
+    /// broker had not answered.
+    #[cfg(feature = "fail-points")]
+    pub fn fail(self, outputs: usize) -> Result<(), KafkaError> {
+        static REACHED: AtomicUsize = AtomicUsize::new(0);
+        let is_wanted =
+            outputs > 0 && is_wanted(self) && wanted().is_some_and(|(_, action)| action == "fail");
+        if is_wanted && REACHED.fetch_add(1, Ordering::SeqCst) % 3 == 2 {
+            return Err(KafkaError::Canceled);
+        }
+        Ok(())
     }
 
     /// As [`reach`](Self::reach) with `=stop`; then waits for what is to be noticed.
@@ -103,6 +119,12 @@ impl FailPoint {
     /// Does nothing without the feature `fail-points`.
     #[cfg(not(feature = "fail-points"))]
     pub fn reach(self, _outputs: usize) {}
+
+    /// Never fails without the feature `fail-points`.
+    #[cfg(not(feature = "fail-points"))]
+    pub fn fail(self, _outputs: usize) -> Result<(), KafkaError> {
+        Ok(())
+    }
 
     /// Does nothing without the feature `fail-points`.
     #[cfg(not(feature = "fail-points"))]

@@ -7,7 +7,7 @@ use rdkafka::message::Message;
 
 use super::marks;
 use crate::codec::{self, CodecError};
-use crate::engine::{FamilySettings, Operator, Payload, Record, Task};
+use crate::engine::{FamilySettings, Millis, Operator, Payload, Record, Task};
 use crate::log::{Log, first_append, redriven};
 use crate::settings::{Document, History, ReadSettings, SettingsError, SettingsVersions};
 
@@ -95,7 +95,8 @@ impl<O: Operator> Job<O> {
         };
         Ok(Record {
             offset: message.offset(),
-            append_time: first_append::append_time(message),
+            append_time: message.timestamp().to_millis().unwrap_or(Millis::MIN),
+            first_append: first_append::of_copy(message),
             raw_key: message.key(),
             raw_value: message.payload(),
             payload,

@@ -3,31 +3,33 @@
 //!
 //! # Exactly once (I5)
 //! Outputs, changes of the state and input offsets are committed in one transaction (KIP-447: the group's generation
-//! fences a worker that lost its partitions). A crash loses nothing but the open transaction, which no reader sees. After a
-//! commit that failed the producer is made anew, which decides what was in doubt; the group's offsets then say how, and
-//! memory goes on from the commit or back to the last one.
+//! fences a worker that lost its partitions). A crash loses nothing but the open transaction, which no reader sees. What a
+//! partition has to send is kept until it is committed (`outbox`): after a commit that failed the producer is made anew, which decides
+//! what was in doubt, the group's offsets say how, and what is not committed is sent again.
 //!
 //! # State
-//! A task's state is restored from its changelog, a compacted topic (`restore`), of which a local copy saves the beginning
-//! (`snapshot`). A partition that is being restored is paused; the others go on.
+//! A task's state is restored (`restore`) from its changelog, which holds what each commit has changed and checkpoints of the whole
+//! (`changelog`). A partition that is being restored is paused; the others go on.
 //!
 //! # Marks (I4)
 //! When a timer is due in silence the worker appends a mark to the partition: its append time moves the
 //! clock. Whether and when it does so is not part of the fold; only the mark in the log is.
 
 mod assignment;
+mod changelog;
 mod commit;
 mod error;
 mod fail_point;
 mod job;
 mod marks;
+mod outbox;
 mod output;
 mod partitions;
 mod rebalance;
 mod report;
 mod restore;
-mod snapshot;
 mod transaction;
+mod trim;
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +49,6 @@ use partitions::Partitions;
 pub(crate) use rebalance::{Member, RebalanceQueue, leave};
 use report::Reporter;
 use restore::Restoration;
-use snapshot::Snapshots;
 pub(crate) use transaction::Transaction;
 
 use crate::config::ProcessConfig;
@@ -109,8 +110,6 @@ struct Worker<'a, O: Operator> {
     marks: Marks,
     partitions: Partitions<O>,
     restorations: Vec<Restoration<O>>,
-    snapshots: Option<Snapshots>,
-    cluster: String,
     topic: String,
     changelog: String,
     reporter: Reporter,
@@ -126,7 +125,6 @@ struct Worker<'a, O: Operator> {
     /// Transactions that failed one after the other.
     failures: u32,
     committed_at: Instant,
-    saved_at: Instant,
 }
 
 impl<'a, O> Worker<'a, O>
@@ -155,7 +153,6 @@ where
             .map_err(WorkerError::kafka("creating the consumer"))?;
         let topic = log.name(job.topic);
         consumer.subscribe(&[&topic]).map_err(WorkerError::kafka("subscribing"))?;
-        let cluster = consumer.client().fetch_cluster_id(COORDINATOR).unwrap_or_default();
         Ok(Self {
             job,
             log,
@@ -166,8 +163,6 @@ where
             marks,
             partitions: Partitions::default(),
             restorations: Vec::new(),
-            snapshots: config.state_dir.as_deref().map(Snapshots::new),
-            cluster,
             topic,
             changelog: log.name(&job.changelog()),
             reporter: Reporter::new(),
@@ -179,7 +174,6 @@ where
             has_joined: false,
             failures: 0,
             committed_at: Instant::now(),
-            saved_at: Instant::now(),
         })
     }
 
@@ -208,9 +202,6 @@ where
             self.marks.append_due(&mut self.partitions, newest);
             self.is_current |=
                 self.partitions.iter().all(|(_, owned)| owned.task.settings().version >= newest);
-            if self.saved_at.elapsed() >= self.config.snapshot_interval {
-                self.save(None);
-            }
             let state = if self.failures >= FAILURES {
                 (false, "one transaction after the other fails: see the log")
             } else if !self.has_joined || !self.restorations.is_empty() || !self.is_current {
@@ -226,9 +217,7 @@ where
         }
         // The last word: nobody has to wait for the next life to know what became of the records.
         self.reporter.make_due();
-        self.commit()?;
-        self.save(None);
-        Ok(())
+        self.commit()
     }
 
     /// Folds what is there, at most for as long as a commit may wait.
@@ -243,12 +232,12 @@ where
             let Some(polled) = self.consumer.poll(wait) else { break };
             match polled {
                 Ok(message) => {
-                    let Self { job, partitions, transaction, rows, outcomes, config, versions, .. } = self;
-                    let room = config.commit_outputs.saturating_sub(transaction.outputs).max(1);
+                    let room = self.config.commit_outputs.saturating_sub(self.partitions.rows()).max(1);
+                    let Self { job, partitions, transaction, changelog, rows, outcomes, versions, .. } = self;
                     if fold(&message, job, versions, partitions, room, rows, outcomes)? {
                         self.unfinished = Some(message.detach());
                     }
-                    send(message.partition(), rows, transaction)?;
+                    send(message.partition(), partitions, rows, transaction, changelog)?;
                 }
                 Err(error) => self.consuming(error)?,
             }
@@ -280,9 +269,9 @@ where
 
     /// Goes on with a record that was not finished; `true` if it still is not.
     fn fold(&mut self, message: &OwnedMessage) -> Result<bool, WorkerError> {
-        let Self { job, partitions, transaction, rows, outcomes, config, versions, .. } = self;
+        let Self { job, partitions, transaction, changelog, rows, outcomes, config, versions, .. } = self;
         let is_unfinished = fold(message, job, versions, partitions, config.commit_outputs, rows, outcomes)?;
-        send(message.partition(), rows, transaction)?;
+        send(message.partition(), partitions, rows, transaction, changelog)?;
         Ok(is_unfinished)
     }
 }
@@ -318,16 +307,23 @@ where
     })
 }
 
-fn send<R: OutputRow>(
+/// Puts rows into their partition's outbox, and sends them.
+fn send<O>(
     partition: i32,
-    rows: &mut Vec<R>,
+    partitions: &mut Partitions<O>,
+    rows: &mut Vec<O::Row>,
     transaction: &mut Transaction,
-) -> Result<(), WorkerError> {
-    transaction.outputs += rows.len();
+    changelog: &str,
+) -> Result<(), WorkerError>
+where
+    O: Operator,
+    O::Row: OutputRow,
+{
+    let Some(owned) = partitions.get_mut(partition) else { return Ok(()) };
     for row in rows.drain(..) {
-        transaction.send_row(&row, partition)?;
+        owned.outbox.push_row(&row).map_err(WorkerError::encode(row.topic()))?;
     }
-    Ok(())
+    transaction.send_outbox(&mut owned.outbox, partition, changelog)
 }
 
 /// Outcomes since the last commit: a metric costs more than a fold.

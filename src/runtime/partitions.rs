@@ -1,18 +1,38 @@
-//! The partitions that a worker owns and folds, and how far each is committed.
+//! The partitions that a worker owns and folds, and what of each is not committed yet.
 
 use std::collections::BTreeMap;
 
+use super::changelog::ChangelogWriter;
+use super::outbox::Outbox;
 use crate::engine::{Operator, Task};
 
 /// A partition and its fold.
 pub(super) struct Owned<O: Operator> {
     pub task: Task<O>,
-    /// The group's offset: what lies before it has been folded and sent by a committed transaction.
-    pub committed: i64,
-    /// Something has been folded since.
+    pub changelog: ChangelogWriter,
+    /// What has been folded since the last commit has to send.
+    pub outbox: Outbox,
+    /// The number of the last delta that is committed.
+    pub committed: u64,
+    /// Something has been folded since the last delta.
     pub is_dirty: bool,
-    /// Changelog records written since the last local snapshot.
-    pub unsaved: usize,
+    /// The end of a checkpoint waits for the commit.
+    pub has_checkpoint: bool,
+}
+
+impl<O: Operator> Owned<O> {
+    pub fn new(task: Task<O>, changelog: ChangelogWriter) -> Self {
+        let committed = changelog.number();
+        let outbox = Outbox::default();
+        Self { task, changelog, outbox, committed, is_dirty: false, has_checkpoint: false }
+    }
+
+    /// All that it had to send is committed; returns whether a checkpoint has become complete by that.
+    pub fn committed(&mut self) -> bool {
+        self.committed = self.changelog.number();
+        self.outbox.clear();
+        std::mem::take(&mut self.has_checkpoint)
+    }
 }
 
 /// All partitions whose state is at hand, in order.
@@ -27,8 +47,8 @@ impl<O: Operator> Default for Partitions<O> {
 }
 
 impl<O: Operator> Partitions<O> {
-    pub fn add(&mut self, partition: i32, task: Task<O>, committed: i64) {
-        self.owned.insert(partition, Owned { task, committed, is_dirty: false, unsaved: 0 });
+    pub fn add(&mut self, partition: i32, owned: Owned<O>) {
+        self.owned.insert(partition, owned);
     }
 
     pub fn remove(&mut self, partition: i32) {
@@ -47,9 +67,21 @@ impl<O: Operator> Partitions<O> {
         self.owned.iter_mut().map(|(partition, owned)| (*partition, owned))
     }
 
-    /// Those in which something has been folded since the last commit.
-    pub fn dirty(&mut self) -> impl Iterator<Item = (i32, &mut Owned<O>)> {
-        self.iter_mut().filter(|(_, owned)| owned.is_dirty)
+    /// Whether there is something to commit.
+    pub fn is_dirty(&self) -> bool {
+        self.owned.values().any(|owned| {
+            owned.is_dirty || owned.committed != owned.changelog.number() || owned.changelog.is_under_way()
+        })
+    }
+
+    /// Rows that no transaction has committed yet.
+    pub fn rows(&self) -> usize {
+        self.owned.values().map(|owned| owned.outbox.rows).sum()
+    }
+
+    /// The bytes of all that no transaction has committed yet.
+    pub fn bytes(&self) -> usize {
+        self.owned.values().map(|owned| owned.outbox.bytes()).sum()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -80,12 +80,8 @@ impl Reporter {
         self.is_pending = !has_reported;
     }
 
-    /// Adds what became of the records to the transaction; before the changes of the state, of which the counts are a part.
-    pub fn account<O: Operator>(
-        partitions: &mut Partitions<O>,
-        transaction: &mut Transaction,
-        topic: &str,
-    ) -> Result<(), WorkerError> {
+    /// Adds what became of the records; before the changes of the state, of which the counts are a part.
+    pub fn account<O: Operator>(partitions: &mut Partitions<O>, topic: &str) -> Result<(), WorkerError> {
         for (partition, owned) in partitions.iter_mut() {
             let labels = [
                 ("family", topic.to_owned()),
@@ -95,7 +91,7 @@ impl Reporter {
             metrics::gauge!("tidewatch_state_keys", &labels).set(owned.task.keys() as f64);
             for row in owned.task.accounting() {
                 owned.is_dirty = true;
-                transaction.send_row(&Engine(&row), partition)?;
+                owned.outbox.push_row(&Engine(&row)).map_err(WorkerError::encode("accounting"))?;
             }
         }
         Ok(())

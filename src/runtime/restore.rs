@@ -12,9 +12,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
-use super::snapshot::{Origin, Snapshots};
+use super::changelog::ChangelogWriter;
 use super::{COORDINATOR, WorkerError};
-use crate::engine::{Operator, Restore, Task};
+use crate::engine::{Block, BlockKind, BlockReader, Operator, Restore, RestoreError, Task};
 use crate::log::Log;
 use crate::log::lag::Quiet;
 use crate::settings::SettingsVersions;
@@ -27,27 +27,100 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A partition whose state is wanted.
 pub(super) struct Wanted<O: Operator> {
     pub task: Task<O>,
-    /// The group's offset, where there is one.
-    pub committed: Option<i64>,
-    pub origin: Origin,
+    /// What the group knows of it, where it does.
+    pub committed: Option<Committed>,
+}
+
+/// How far a partition is, as the group knows it.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub offset: i64,
+    /// The number of the last delta, as it stands beside the offset.
+    pub number: String,
 }
 
 /// A partition whose state is at hand again.
 pub(super) struct Restored<O: Operator> {
     pub partition: i32,
     pub task: Task<O>,
-    pub committed: Option<i64>,
+    pub changelog: ChangelogWriter,
+    /// Whether the group knows how far it is.
+    pub has_committed: bool,
+    /// Where the last complete checkpoint begins, if something lies before it.
+    pub begin: Option<i64>,
 }
 
 struct Restoring<O: Operator> {
     restore: Restore<O>,
-    committed: Option<i64>,
-    /// From where the changelog has to be read.
+    committed: Option<Committed>,
+    /// The first offset that the changelog still has.
     start: i64,
     /// Its end, with what is not decided yet.
     end: i64,
+    reader: BlockReader,
+    /// The number of the last delta.
+    number: Option<u64>,
+    /// Bytes of deltas since the last complete checkpoint began; where that is, and its bytes.
+    deltas: u64,
+    checkpoint: Option<(i64, u64)>,
+    /// The checkpoint that began last: where, its bytes, and those of the deltas since.
+    under_way: Option<(i64, u64, u64)>,
     records: usize,
     began: Instant,
+}
+
+impl<O: Operator> Restoring<O> {
+    fn new(task: Task<O>, committed: Option<Committed>, (start, end): (i64, i64)) -> Self {
+        Self {
+            restore: task.restore(),
+            committed,
+            start,
+            end,
+            reader: BlockReader::default(),
+            number: None,
+            deltas: 0,
+            checkpoint: None,
+            under_way: None,
+            records: 0,
+            began: Instant::now(),
+        }
+    }
+
+    /// Takes the next record of the changelog; an error says what is wrong with it.
+    fn apply(&mut self, offset: i64, record: &[u8]) -> Result<(), RestoreError> {
+        self.records += 1;
+        let Some(Block { kind, number, cells }) = self.reader.push(record)? else { return Ok(()) };
+        let bytes = cells.len() as u64;
+        match kind {
+            BlockKind::Delta => {
+                if let Some(last) = self.number.filter(|last| last + 1 != number) {
+                    return Err(RestoreError::Gap { last, number });
+                }
+                self.deltas += bytes;
+                if let Some((.., deltas)) = &mut self.under_way {
+                    *deltas += bytes;
+                }
+            }
+            BlockKind::Begin => self.under_way = Some((offset, bytes, 0)),
+            BlockKind::Slice => {
+                if let Some((_, written, _)) = &mut self.under_way {
+                    *written += bytes;
+                }
+            }
+            BlockKind::End => {
+                if let Some((begin, written, deltas)) = self.under_way.take() {
+                    (self.checkpoint, self.deltas) = (Some((begin, written)), deltas);
+                }
+            }
+        }
+        self.number = Some(number);
+        self.restore.apply(cells)
+    }
+
+    /// Whether all that the state is made of has been read.
+    fn is_whole(&self) -> bool {
+        self.checkpoint.is_some() || self.start == 0
+    }
 }
 
 /// Partitions that are being restored together.
@@ -60,13 +133,8 @@ pub(super) struct Restoration<O: Operator> {
 }
 
 impl<O: Operator> Restoration<O> {
-    /// Begins to restore partitions; local copies are used where `snapshots` has any.
-    pub fn begin(
-        log: &Log,
-        wanted: BTreeMap<i32, Wanted<O>>,
-        changelog: &str,
-        snapshots: Option<&Snapshots>,
-    ) -> Result<Self, WorkerError> {
+    /// Begins to restore partitions.
+    pub fn begin(log: &Log, wanted: BTreeMap<i32, Wanted<O>>, changelog: &str) -> Result<Self, WorkerError> {
         let client = |isolation| -> Result<BaseConsumer<Quiet>, WorkerError> {
             let mut settings = log.consumer("restore");
             settings.set("isolation.level", isolation).set("enable.partition.eof", "true");
@@ -78,21 +146,12 @@ impl<O: Operator> Restoration<O> {
         };
         let uncommitted = client("read_uncommitted")?;
         let mut restoring = BTreeMap::new();
-        for (partition, Wanted { task, committed, origin }) in wanted {
-            let (_, end) = uncommitted
+        for (partition, Wanted { task, committed }) in wanted {
+            let (start, end) = uncommitted
                 .fetch_watermarks(changelog, partition, COORDINATOR)
                 .map_err(WorkerError::kafka("fetching the end of a changelog"))?;
-            let mut restore = task.restore();
-            let snapshot = snapshots.and_then(|snapshots| snapshots.read(&origin, end));
-            if let Some(snapshot) = &snapshot {
-                for (key, value) in snapshot.cells() {
-                    restore.apply(key, Some(value)).map_err(WorkerError::restore(changelog, partition))?;
-                }
-            }
-            let start = snapshot.map_or(0, |snapshot| snapshot.changelog_end);
-            tracing::info!(changelog, partition, start, end, committed, "restoring a partition's state");
-            let began = Instant::now();
-            restoring.insert(partition, Restoring { restore, committed, start, end, records: 0, began });
+            tracing::info!(changelog, partition, start, end, ?committed, "restoring a partition's state");
+            restoring.insert(partition, Restoring::new(task, committed, (start, end)));
         }
         let changelog = changelog.to_owned();
         Ok(Self {
@@ -129,10 +188,8 @@ impl<O: Operator> Restoration<O> {
                 Ok(message) => {
                     let partition = message.partition();
                     let Some(restoring) = self.restoring.get_mut(&partition) else { continue };
-                    restoring.records += 1;
                     restoring
-                        .restore
-                        .apply(message.key().unwrap_or_default(), message.payload())
+                        .apply(message.offset(), message.payload().unwrap_or_default())
                         .map_err(WorkerError::restore(&self.changelog, partition))?;
                 }
                 Err(KafkaError::PartitionEOF(partition)) => {
@@ -176,13 +233,32 @@ impl<O: Operator> Restoration<O> {
         restoring: Restoring<O>,
         versions: &mut SettingsVersions<O::Settings>,
     ) -> Result<Restored<O>, WorkerError> {
-        let Restoring { restore, committed, records, began, .. } = restoring;
         let changelog = self.changelog.clone();
+        if !restoring.is_whole() {
+            return Err(WorkerError::Incomplete {
+                changelog,
+                partition,
+                reason: format!("it begins at offset {}, and no checkpoint follows", restoring.start),
+            });
+        }
+        let Restoring { restore, committed, start, number, deltas, checkpoint, records, began, .. } =
+            restoring;
+        let number = number.unwrap_or(0);
         let settings = |version| versions.at(version).map_err(|error| error.to_string());
         let task = restore.finish(settings).map_err(WorkerError::restore(&changelog, partition))?;
         // Both were written by the same transactions.
-        if let Some(committed) = committed.filter(|committed| *committed != task.offset()) {
-            return Err(WorkerError::Disagreement { changelog, partition, offset: task.offset(), committed });
+        let has_committed = committed.is_some();
+        if let Some(committed) = committed
+            .filter(|committed| (committed.offset, committed.number.parse()) != (task.offset(), Ok(number)))
+        {
+            return Err(WorkerError::Disagreement {
+                changelog,
+                partition,
+                number,
+                offset: task.offset(),
+                committed: committed.number,
+                committed_offset: committed.offset,
+            });
         }
         let seconds = began.elapsed().as_secs_f64();
         metrics::counter!("tidewatch_restored_records_total").increment(records as u64);
@@ -196,6 +272,9 @@ impl<O: Operator> Restoration<O> {
             offset = task.offset(),
             "restored"
         );
-        Ok(Restored { partition, task, committed })
+        let bytes = checkpoint.map_or(0, |(_, bytes)| bytes);
+        let changelog = ChangelogWriter::new(number, bytes, deltas);
+        let begin = checkpoint.map(|(begin, _)| begin).filter(|begin| *begin > start);
+        Ok(Restored { partition, task, changelog, has_committed, begin })
     }
 }

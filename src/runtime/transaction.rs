@@ -12,6 +12,7 @@ use rdkafka::message::{Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 
 use super::WorkerError;
+use super::outbox::{Outbox, Target};
 use super::output::OutputRow;
 use crate::log::Log;
 
@@ -20,14 +21,17 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a broker may take to begin with. A worker that can't reach it looks so often whether it has to stop.
 const INITIALISE: Duration = Duration::from_secs(5);
 
+/// Marks the first record of a checkpoint.
+const BEGIN: usize = 1 << 32;
+
 /// A worker's transactions, one after the other.
 pub(crate) struct Transaction {
     producer: BaseProducer<Deliveries>,
     log: Log,
     is_open: bool,
-    /// Rows in the open transaction that follow from records.
+    /// Copies in the open transaction.
     pub outputs: usize,
-    /// Bytes of all its rows.
+    /// Their bytes.
     pub bytes: usize,
     buffer: Vec<u8>,
 }
@@ -46,6 +50,8 @@ struct Delivered {
     /// The first record that was not taken.
     failure: Option<(String, KafkaError)>,
     ends: Ends,
+    /// Where the last checkpoint of each input partition begins.
+    checkpoints: BTreeMap<i32, i64>,
 }
 
 impl Deliveries {
@@ -57,13 +63,16 @@ impl Deliveries {
 impl ClientContext for Deliveries {}
 
 impl ProducerContext for Deliveries {
-    /// The input partition from which a record follows.
+    /// The input partition from which a record follows; with [`BEGIN`], of the beginning of its checkpoint.
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, input: usize) {
         let mut state = self.state();
         match result {
             Ok(message) => {
+                if input & BEGIN != 0 {
+                    state.checkpoints.insert(input as i32, message.offset());
+                }
                 let ends = state.ends.entry(input as i32).or_default();
                 let place = (message.topic().to_owned(), message.partition());
                 let end = ends.entry(place).or_default();
@@ -92,18 +101,39 @@ impl Transaction {
         Ok(Self { producer, log: log.clone(), is_open: false, outputs: 0, bytes: 0, buffer: Vec::new() })
     }
 
-    /// Adds a row that follows from a record of the input partition `input`; opens a transaction if there is none.
+    /// Adds a row that is no part of an [`Outbox`]; `input` is the partition that it speaks of.
     pub fn send_row<R: OutputRow>(&mut self, row: &R, input: i32) -> Result<(), WorkerError> {
         let topic = row.topic();
         let mut value = std::mem::take(&mut self.buffer);
         value.clear();
         row.encode(&mut value).map_err(|source| WorkerError::Encode { topic, source })?;
-        self.bytes += value.len();
         let name = self.log.name(topic);
         let sent =
             self.send(BaseRecord::with_opaque_to(&name, input as usize).key(row.key()).payload(&value));
         self.buffer = value;
         sent
+    }
+
+    /// Adds what the input partition `input` has to send and has not sent yet; opens a transaction if there is none.
+    pub(super) fn send_outbox(
+        &mut self,
+        outbox: &mut Outbox,
+        input: i32,
+        changelog: &str,
+    ) -> Result<(), WorkerError> {
+        outbox.send(|target, key, value| {
+            let (name, opaque);
+            self.send(match target {
+                Target::Rows(topic) => {
+                    name = self.log.name(topic);
+                    BaseRecord::with_opaque_to(&name, input as usize).key(key).payload(value)
+                }
+                Target::Changelog { is_begin } => {
+                    opaque = input as usize | if is_begin { BEGIN } else { 0 };
+                    BaseRecord::with_opaque_to(changelog, opaque).partition(input).payload(value)
+                }
+            })
+        })
     }
 
     /// Adds a record that is made of one of the input partition `input`; opens a transaction if there is none.
@@ -119,21 +149,6 @@ impl Transaction {
         self.bytes += value.len();
         let record = BaseRecord::with_opaque_to(topic, input as usize).partition(partition);
         self.send(record.key(key).payload(value).headers(headers))
-    }
-
-    /// Adds a change of the state of the input partition `input`; without a value it removes.
-    pub fn send_change(
-        &mut self,
-        changelog: &str,
-        input: i32,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<(), WorkerError> {
-        let record = BaseRecord::with_opaque_to(changelog, input as usize).partition(input).key(key);
-        self.send(match value {
-            Some(value) => record.payload(value),
-            None => record,
-        })
     }
 
     fn send(&mut self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), WorkerError> {
@@ -174,6 +189,11 @@ impl Transaction {
     /// Where what followed from each input partition ends, as far as the broker has acknowledged it.
     pub fn ends<T>(&self, look: impl FnOnce(&mut Ends) -> T) -> T {
         look(&mut self.producer.context().state().ends)
+    }
+
+    /// Where the last checkpoint of an input partition begins in its changelog.
+    pub fn checkpoint(&self, input: i32) -> Option<i64> {
+        self.producer.context().state().checkpoints.get(&input).copied()
     }
 
     /// Makes the input's offsets part of the transaction.

@@ -1,7 +1,9 @@
 //! Time is a key's own (I3): nothing that happens to other keys of a partition changes a key's rows.
 
+use std::collections::BTreeSet;
+
 use tidewatch::engine::Millis;
-use tidewatch::engine::{FamilySettings, TestDriver, Windowed};
+use tidewatch::engine::{FamilySettings, Payload, Record, TestDriver, Windowed};
 
 use crate::kit::{Plan, Row, Tallies, TestEvent};
 use crate::model::{Act, Output, Who};
@@ -118,4 +120,36 @@ fn i3_timers_in_silence_fire_when_the_allowance_has_passed() {
     driver.mark(due + 10_001);
     assert_eq!(driver.take().len(), 1);
     assert_eq!(driver.task().next_wake(), None);
+}
+
+/// A backlog of an intake topic that is copied at once: each key's silence counts from the copy, its stream time ends where its
+/// record was when it was first appended, and nobody else's clock moves.
+#[test]
+fn i3_a_backlog_that_is_copied_at_once_shreds_nothing() {
+    let mut driver = Plan::session(1_800_000, None, 0).driver(FamilySettings::new(10_000, 24 * HOUR));
+    let copied_at = 10 * HOUR;
+    // An event a minute for two hours, appended to the intake topic as it happened, copied hours later.
+    for minute in 0..120 {
+        let time = minute * 60_000;
+        let event = TestEvent {
+            tenant: "a".into(),
+            who: Who::Id(minute.to_string()),
+            time,
+            value: 1,
+            act: Act::Nothing,
+            fault: None,
+        };
+        let record = Record {
+            offset: minute,
+            append_time: copied_at + minute,
+            first_append: Some(time + 5),
+            raw_key: Some(b"a/x"),
+            raw_value: None,
+            payload: Payload::Event(event),
+        };
+        driver.process(&record);
+    }
+    driver.advance_to(copied_at + 2 * HOUR);
+    let ids: BTreeSet<_> = driver.take().iter().filter_map(|row| row.meta().map(|meta| meta.id)).collect();
+    assert_eq!(ids.len(), 1, "one session");
 }

@@ -18,8 +18,8 @@ use crate::expected::OUTPUTS;
 use crate::load::Load;
 use crate::system::{BINARY, Process, System, eventually};
 
-/// Steps of a commit at which the transaction is open and holds outputs; after `committed` it isn't.
-const STEPS: [&str; 5] = ["outputs", "changelog", "drained", "offsets", "committed"];
+/// Steps of a commit at which the transaction is open and holds outputs; from `committed` on it isn't.
+const STEPS: [&str; 6] = ["outputs", "changelog", "drained", "offsets", "committed", "checkpoint"];
 
 /// How long the kills may take in `cargo test`, and how many there are at most. `CHAOS_KILLS=1000` asks for a number
 /// instead (`just chaos`).
@@ -35,13 +35,15 @@ const KILLS_A_LOG: usize = 60;
 
 /// A worker of a name, quick to be missed. One has two threads and small transactions, which end between two timers of one
 /// record: neither shows (I2).
-fn settings(instance: &str) -> [String; 4] {
+fn settings(instance: &str) -> [String; 5] {
     let (threads, outputs) = if instance == "other" { (2, 5) } else { (1, 20_000) };
     [
         format!("process.instance={instance}"),
         "process.session_timeout=1s".to_owned(),
         format!("process.threads={threads}"),
         format!("process.commit_outputs={outputs}"),
+        // One checkpoint follows the other, in slices.
+        "process.checkpoint_bytes=5000".to_owned(),
     ]
 }
 
@@ -171,7 +173,7 @@ async fn kill_on_one_log(tally: &mut Tally, seed: u64, time: Duration, kills: us
             let (kills, interrupted) = tally.steps.entry(step).or_default();
             *kills += 1;
             *interrupted += outputs;
-            tally.killed += usize::from(step != "committed");
+            tally.killed += usize::from(!["committed", "checkpoint"].contains(&step));
         }
     }
     tally.sent += load.stop();
@@ -219,6 +221,37 @@ fn accounts_are_whole(system: &System) -> bool {
         .iter()
         .flat_map(|family| expected::data_records(system, family.name).into_values());
     last.values().sum::<u64>() == data.sum::<u64>()
+}
+
+/// Transactions that fail before their commit, or of which nobody knows whether they have been committed: what they held is sent
+/// again where it was not, also where a partition has been handed over meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_what_a_failed_transaction_held_is_sent_again() {
+    for (seed, step) in [(4, "drained=fail"), (5, "committed=fail")] {
+        let system = System::new("").await;
+        let load = Load::start(&system, seed, 8);
+        let failing = system.start_failing(step, &settings("one").each_ref().map(String::as_str));
+        failing.ready().await;
+        let aborts = async |least: f64| {
+            eventually("transactions that fail", async || {
+                (failing.metric("tidewatch_aborts_total").await >= least).then_some(())
+            })
+            .await;
+        };
+        aborts(10.0).await;
+        let other = start_ready(&system, "other").await;
+        let before = failing.metric("tidewatch_aborts_total").await;
+        aborts(before + 5.0).await;
+        assert!(other.terminate().await.success());
+        load.stop();
+        settled(&system).await;
+        let restarts = failing.metric("tidewatch_worker_restarts_total").await;
+        println!(
+            "{} transactions failed at {step}, {restarts} restarts",
+            failing.metric("tidewatch_aborts_total").await
+        );
+        end_exactly_once(&system, [failing]).await;
+    }
 }
 
 /// A worker is stopped in the midst of a transaction for longer than its session, another one takes its partitions, and then

@@ -144,7 +144,7 @@ async fn i3_the_intake_topic_is_copied_with_its_times() {
         .map(|record| record.timestamp().to_millis().unwrap())
         .collect();
     for (record, event) in &log {
-        let first = first_append::append_time(record);
+        let first = first_append::of_copy(record).unwrap();
         assert!(appended.contains(&first) && first <= record.timestamp().to_millis().unwrap(), "{first}");
         assert!(
             event.seq.is_none() || event.occurred_at == first,
@@ -167,18 +167,21 @@ async fn i3_the_intake_topic_is_copied_with_its_times() {
     assert!(ingest.terminate().await.success());
 }
 
-/// A copy's first append time is its time for the worker that folds it.
+/// Whatever a header says, the clock is the broker's; a copy's first append time is kept beside it.
 #[tokio::test(flavor = "multi_thread")]
-async fn i3_a_worker_goes_by_the_first_append_time() {
+async fn i3_no_header_moves_the_clock() {
     let system = System::new("").await;
     let job = families::civic::sla_job();
     let mut versions = tokio::task::block_in_place(|| job.settings_versions(&system.log)).unwrap();
     let mut append_time = |headers| {
         let at = Timestamp::LogAppendTime(9);
         let message = OwnedMessage::new(Some(vec![1]), None, "civic".into(), at, 0, 0, headers);
-        job.read(&message, &mut versions).unwrap().append_time
+        let record = job.read(&message, &mut versions).unwrap();
+        (record.append_time, record.first_append)
     };
-    assert_eq!((append_time(None), append_time(Some(first_append::headers(7)))), (9, 7));
+    assert_eq!(append_time(None), (9, None));
+    assert_eq!(append_time(Some(first_append::headers(7))), (9, Some(7)));
+    assert_eq!(append_time(Some(first_append::headers(70))), (9, Some(70)));
 }
 
 /// Killed at each step of its transactions, again and again, the copying neither loses nor repeats a record.

@@ -1,20 +1,16 @@
-//! State comes back from the changelog, not from the family topic, and faster from a local copy.
+//! State comes back from the changelog, not from the family topic.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
-use std::time::SystemTime;
 
 use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
-use tidewatch::families;
 use tidewatch::runtime;
 
 use crate::chaos::end_exactly_once;
 use crate::expected;
 use crate::load;
 use crate::load::Load;
-use crate::system;
 use crate::system::{Process, System, eventually};
 
 const RECORDS: usize = 5_000;
@@ -67,81 +63,45 @@ async fn i5_a_restart_reads_the_changelog_and_not_the_log() {
     expected::assert_all_exactly_once(&system, &expected::rows(&system));
 }
 
-/// After an orderly end a restart reads next to nothing; a copy that is damaged or foreign is passed over, and the changelog
-/// read instead. Nobody sees a difference.
+/// Checkpoints keep the changelog short: what lies before the last one is deleted, and a restart does not read it. Where it can't
+/// be deleted, a restart reads more and finds the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn i5_local_snapshots_only_save_work() {
+async fn i5_a_checkpoint_shortens_the_changelog() {
     let system = System::new("").await;
-    let folder = system.folder().join("state");
-    let state = format!("process.state_dir={}", folder.display());
-    let settings = [&*state, "process.session_timeout=1s"];
-    let snapshots = || -> Vec<_> {
-        let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
-        let mut files: Vec<_> = files.collect();
-        files.sort();
-        files
-    };
-    send(&system, 21);
-    assert!(fold(&system, &settings).await.terminate().await.success());
-    let partitions: i32 = families::SETTINGS.iter().map(|family| system::partitions(family.name)).sum();
-    assert_eq!(snapshots().len(), partitions as usize, "one a partition of each family, and no draft");
-
-    send(&system, 22);
-    let worker = fold(&system, &settings).await;
-    let tail = worker.metric("tidewatch_restored_records_total").await;
-    assert!(worker.terminate().await.success());
-
-    // One has a bit that flipped, one lies in another's place: of the job of which there is something.
-    let of_sla = |file: &PathBuf| file.to_string_lossy().contains("changelog-sla");
-    let files: Vec<PathBuf> = snapshots().into_iter().filter(of_sla).collect();
-    let mut bytes = fs::read(&files[0]).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&files[0], bytes).unwrap();
-    fs::copy(&files[2], &files[1]).unwrap();
-    send(&system, 23);
-    let worker = fold(&system, &settings).await;
-    let whole = worker.metric("tidewatch_restored_records_total").await;
-    assert!(worker.terminate().await.success());
-    println!(
-        "records of the changelog that were read: {tail} with snapshots, {whole} where two of four are useless"
-    );
-    assert!(tail < 10.0 && whole > 1_000.0);
-    expected::assert_all_exactly_once(&system, &expected::rows(&system));
-}
-
-/// A worker that is killed leaves copies that are older than its last commit: the tail of the changelog makes up for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn i5_a_local_snapshot_and_the_tail_are_the_last_commit() {
-    let system = System::new("").await;
-    let folder = system.folder().join("state");
-    let state = format!("process.state_dir={}", folder.display());
-    let quick = [&*state, "process.session_timeout=1s", "process.snapshot_interval=300ms"];
-    let load = Load::start(&system, 91, 8);
-    for _ in 0..3 {
-        let worker = system.start_ready("process", &quick).await;
-        let began = SystemTime::now();
-        eventually("a copy of each partition", async || {
-            let files = fs::read_dir(&folder).ok()?.filter_map(Result::ok);
-            let sla = files.filter(|file| file.file_name().to_string_lossy().contains("sla"));
-            let written = sla.filter_map(|file| file.metadata().ok()?.modified().ok());
-            (written.filter(|written| *written > began).count() >= 4).then_some(())
-        })
-        .await;
-        worker.kill();
-    }
+    let settings = ["process.checkpoint_bytes=20000", "process.session_timeout=1s"];
+    let load = Load::start(&system, 21, 8);
+    let worker = system.start_ready("process", &settings).await;
+    eventually("a changelog that was cut off", async || {
+        system.starts("changelog-sla").iter().all(|start| *start > 0).then_some(())
+    })
+    .await;
     load.stop();
-    // Nobody writes any more copies: what follows is in the changelog alone.
-    let slow = [&*state, "process.session_timeout=1s", "process.snapshot_interval=1h"];
-    let worker = fold(&system, &slow).await;
-    send(&system, 92);
     system.folded().await;
     worker.kill();
-    let whole: i64 = system.bounds("changelog-sla").iter().map(|(_, end)| end).sum();
-    let worker = system.start_ready("process", &slow).await;
-    let tail = worker.metric("tidewatch_restored_records_total").await;
-    println!("{tail} of {whole} records of the changelog were read beside the copies");
-    assert!(tail > 1_000.0 && tail < 0.9 * whole as f64);
-    send(&system, 93);
+    let (starts, bounds) = (system.starts("changelog-sla"), system.bounds("changelog-sla"));
+    let kept: i64 = starts.iter().zip(&bounds).map(|(start, (_, end))| end - start).sum();
+    let worker = fold(&system, &settings).await;
+    let restored = worker.metric("tidewatch_restored_records_total").await;
+    let all: i64 = bounds.iter().map(|(_, end)| end).sum();
+    println!("{restored} of {all} records of the changelog were read, {kept} were kept");
+    assert!(restored > 0.0 && restored < all as f64);
+    send(&system, 23);
     end_exactly_once(&system, [worker]).await;
+}
+
+/// Somebody has deleted what no checkpoint makes up for: the worker says so, and folds nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_changelog_without_its_beginning_is_refused() {
+    let system = System::new("").await;
+    send(&system, 31);
+    assert!(fold(&system, &[]).await.terminate().await.success());
+    system.delete_before("changelog-sla", 0, 3).await;
+    let file = system.folder().join("told");
+    let worker = system.start_telling_into("process", &[], &file);
+    eventually("the refusal", async || {
+        let told = fs::read_to_string(&file).unwrap();
+        told.contains("is not whole: it begins at offset").then_some(())
+    })
+    .await;
+    worker.kill();
 }

@@ -160,6 +160,11 @@ impl System {
         (process, outputs.await)
     }
 
+    /// Starts a worker whose transactions fail now and then at a step.
+    pub fn start_failing(&self, step: &str, settings: &[&str]) -> Process {
+        self.start_with("process", settings, &[("FAIL_POINT", step)]).0
+    }
+
     /// Starts a sink that stops for good at a step of a batch, and waits until it has.
     pub async fn start_sink_until(&self, step: &str, settings: &[&str]) -> Process {
         let (process, lines) = self.start_with("sink", settings, &[("FAIL_POINT", step)]);
@@ -182,6 +187,11 @@ impl System {
         let (process, _) = self.start_telling(role, settings, &[("TIDEWATCH_LOG", "trace")], told.into());
         process.ready().await;
         process
+    }
+
+    /// Starts a role that says what is worth a warning into a file.
+    pub fn start_telling_into(&self, role: &str, settings: &[&str], file: &Path) -> Process {
+        self.start_telling(role, settings, &[], std::fs::File::create(file).unwrap().into()).0
     }
 
     fn start_telling(
@@ -325,6 +335,23 @@ impl System {
     /// (first offset that is not stable, end) of each partition: they differ while a transaction is open.
     pub fn bounds(&self, topic: &str) -> Vec<(i64, i64)> {
         self.try_bounds(topic).unwrap()
+    }
+
+    /// The first offset that is left of each partition.
+    pub fn starts(&self, topic: &str) -> Vec<i64> {
+        let client: BaseConsumer = self.log.client().create().unwrap();
+        let name = self.log.name(topic);
+        let start = |partition| client.fetch_watermarks(&name, partition, Duration::from_secs(10)).unwrap().0;
+        (0..partitions(topic)).map(start).collect()
+    }
+
+    /// Deletes the records of a partition before an offset.
+    pub async fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.log.client().create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.log.name(topic), partition, Offset::Offset(offset)).unwrap();
+        let deleted = admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+        deleted.elements().iter().for_each(|element| element.error().unwrap());
     }
 
     /// As [`bounds`](Self::bounds), where the broker may be away.

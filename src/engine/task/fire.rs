@@ -90,7 +90,7 @@ impl<O: Operator> Task<O> {
     /// Fires the first of them.
     fn fire_next(&mut self, key: usize, end: usize, rows: &mut Vec<O::Row>) -> bool {
         let Some((due, timer)) = self.next_due(key) else { return true };
-        if rows.len() >= end {
+        if self.is_full(end, rows) {
             return false;
         }
         self.fire(key, &timer, due, rows);
@@ -108,21 +108,16 @@ impl<O: Operator> Task<O> {
     }
 
     fn fire(&mut self, key: usize, timer: &O::Timer, due: Millis, rows: &mut Vec<O::Row>) {
-        let (savepoint, emitted) = (self.state.savepoint(), rows.len());
         self.state.put_timer(key, timer, None);
         let fired = self.attempt(key, rows, |operator, context| {
             operator.timer(context, timer, due);
             Ok(())
         });
         if let Err(rejection) = fired {
-            self.state.undo_to(savepoint);
-            rows.truncate(emitted);
-            self.state.put_timer(key, timer, None);
             self.progress.totals.poisoned_timers += 1;
             let what = format!("timer {timer:?}, due {due}");
             rows.push(self.poisoned(key, "poison_timer", &what, rejection).into());
         }
-        self.state.keep_since(savepoint);
     }
 
     /// The dead letter of what failed under a key without a record of its own.

@@ -5,11 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Task;
 use crate::engine::accounting::Outcome;
-use crate::engine::changelog;
-use crate::engine::duplicates::{Sequence, fingerprint};
-use crate::engine::journal::Change;
+use crate::engine::duplicates::{Fingerprint, Sequence, fingerprint};
 use crate::engine::key_cell::{Head, tenant_of};
-use crate::engine::operator::{Context, ENTRY_LIMIT, KEY_LIMIT, Operator, Rejection};
+use crate::engine::operator::{Context, KEY_LIMIT, Operator, Rejection};
 use crate::engine::record::Record;
 use crate::engine::time::{FUTURE_LIMIT, KeyTime};
 use crate::engine::{Event, Identity};
@@ -49,45 +47,38 @@ impl<O: Operator> Task<O> {
             Seen::Id(id) => Some(id),
             Seen::Record => None,
         };
-        let (savepoint, emitted) = (self.state.savepoint(), rows.len());
-        if let Some(id) = id {
-            self.state.insert_id(id, self.position.clock, record.offset);
-        }
         let folded = self.attempt(key, rows, |operator, context| operator.record(context, event));
-        if folded.is_err() {
-            self.state.undo_to(savepoint);
-            rows.truncate(emitted);
+        if let (Ok(()), Some(id)) = (&folded, id) {
+            self.state.ids.insert(id, self.position.clock, self.settings.duplicate_horizon);
         }
         self.schedule(key);
         Some(folded.map(|()| Outcome::Folded))
     }
 
-    /// Calls the operator. A panic and an entry that has grown too large are rejections; the caller undoes them.
+    /// Calls the operator. A panic is a rejection; where there is one, what the operator has changed and emitted is undone.
     pub(super) fn attempt(
         &mut self,
         key: usize,
         rows: &mut Vec<O::Row>,
         call: impl FnOnce(&O, &mut Context<'_, O>) -> Result<(), Rejection>,
     ) -> Result<(), Rejection> {
-        let savepoint = self.state.savepoint();
         let allowance = self.allowance(key);
-        let Self { operator, position, state, settings, .. } = self;
+        let emitted = rows.len();
+        let Self { operator, position, fresh_emissions, state, settings, .. } = self;
         let settings = &settings.of(&state.cells[key].name).operator;
-        let mut context = Context { position, state, key, allowance, settings, rows };
-        // Whatever a panic leaves half done is undone by the journal.
+        state.begin();
+        let mut context = Context { position, fresh_emissions, state, key, allowance, settings, rows };
+        // Whatever a panic leaves half done is undone.
         let called = catch_unwind(AssertUnwindSafe(|| call(operator, &mut context)));
-        called.unwrap_or_else(|cause| Err(refuse("poison", panic_message(&*cause))))?;
-        for change in self.state.changes_since(savepoint) {
-            let Change::Entry(_, name, _) = change else { continue };
-            let entry = self.state.cells[key].entries.get(name);
-            let size = entry.map_or(0, |slot| changelog::size(&slot.value));
-            if size > ENTRY_LIMIT {
-                let message =
-                    format!("entry {name:?} would take {size} bytes, at most {ENTRY_LIMIT} are kept");
-                return Err(refuse("state_too_large", message));
+        let called = called.unwrap_or_else(|cause| Err(refuse("poison", panic_message(&*cause))));
+        match called {
+            Ok(()) => self.state.keep(),
+            Err(_) => {
+                self.state.undo();
+                rows.truncate(emitted);
             }
         }
-        Ok(())
+        called
     }
 
     /// Under which key a record is folded, with that key's time brought forward; `None` if it has been seen before.
@@ -108,7 +99,7 @@ impl<O: Operator> Task<O> {
             Identity::Id(id) => {
                 let scope = alias.as_deref().map_or(record.raw_key.unwrap_or_default(), str::as_bytes);
                 let id = fingerprint(scope, id);
-                if self.state.ids.contains(id, self.position.clock, self.settings.duplicate_horizon) {
+                if self.state.ids.contains(&id) {
                     return Ok(None);
                 }
                 Some(id)
@@ -138,9 +129,11 @@ impl<O: Operator> Task<O> {
             }
             Identity::Id(_) | Identity::Record => (id.map_or(Seen::Record, Seen::Id), false),
         };
+        // What waited in an intake topic was not there before it was appended there.
+        let reached = record.first_append.map_or(event_time, |first| event_time.min(first));
         let mut head =
-            known.map_or_else(|| Head::new(KeyTime::first(event_time, append_time)), |cell| cell.head);
-        head.time.advance(event_time, append_time);
+            known.map_or_else(|| Head::new(KeyTime::first(reached, append_time)), |cell| cell.head);
+        head.time.advance(reached, append_time);
         head.is_in_order &= is_in_order;
         let is_known = known.is_some();
         let key = match found {
@@ -206,7 +199,7 @@ struct Recognised {
 }
 
 enum Seen {
-    Id(u128),
+    Id(Fingerprint),
     Sequence(Box<str>, Sequence),
     Record,
 }

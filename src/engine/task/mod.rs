@@ -8,11 +8,13 @@ mod sweep;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use self::fold::refuse;
-pub use self::persist::Restore;
+pub use self::persist::{Checkpoint, Restore};
 use self::sweep::Sweep;
 use super::accounting::{Counts, Outcome, hour};
-use super::cursor::{Cursor, Phase, Progress, Totals};
+use super::cursor::{Phase, Progress, Totals};
 use super::operator::{Operator, OperatorState, Position, Rejection};
 use super::record::{Payload, Record};
 use super::settings::FamilySettings;
@@ -29,10 +31,8 @@ pub enum Step {
     Full,
 }
 
-/// The fold of one partition. Its state is a pure function of the records it was fed, in order (I2).
-///
-/// Between two commits, what changes can be [written down](Self::changes) for the changelog and then
-/// [committed](Self::commit), or be [taken back](Self::abort).
+/// The fold of one partition. Its state is a pure function of the records it was fed, in order (I2). What of it has changed is
+/// written down as [deltas](Self::delta), all of it as [checkpoints](Self::begin_checkpoint).
 pub struct Task<O: Operator> {
     operator: O,
     settings: Arc<FamilySettings<O::Settings>>,
@@ -40,15 +40,12 @@ pub struct Task<O: Operator> {
     position: Position,
     progress: Progress,
     state: OperatorState<O>,
-    committed: Cursor,
-    /// The settings at the last commit.
-    committed_settings: Arc<FamilySettings<O::Settings>>,
-    /// Those before them, where a sweep was under way.
-    committed_former: Option<Arc<FamilySettings<O::Settings>>>,
     /// What was emitted last of the counts, by hour and tenant.
     accounted: BTreeMap<(Millis, String), Counts>,
-    /// Keys that the commit under way forgets.
-    expired: Vec<usize>,
+    /// Rows that the record at work has emitted since the last delta.
+    fresh_emissions: Vec<Uuid>,
+    /// Cells that may have changed before the work pauses for a delta.
+    dirty_limit: usize,
 }
 
 impl<O: Operator> Task<O> {
@@ -60,16 +57,6 @@ impl<O: Operator> Task<O> {
         partition: i32,
         generation: u8,
     ) -> Self {
-        let cursor = Cursor {
-            offset: 0,
-            append_time: Millis::MIN,
-            clock: Millis::MIN,
-            settings_version: settings.version,
-            sweep: None,
-            progress: Progress { phase: Phase::Idle, totals: Totals::default() },
-            emissions: Vec::new(),
-            emission_chunks: 0,
-        };
         let position = Position {
             topic: topic.into(),
             partition,
@@ -82,17 +69,21 @@ impl<O: Operator> Task<O> {
         };
         Self {
             operator,
-            committed_settings: Arc::clone(&settings),
-            committed_former: None,
             settings,
             sweep: None,
             position,
-            progress: cursor.progress,
+            progress: Progress { phase: Phase::Idle, totals: Totals::default() },
             state: OperatorState::<O>::default(),
-            committed: cursor,
             accounted: BTreeMap::new(),
-            expired: Vec::new(),
+            fresh_emissions: Vec::new(),
+            dirty_limit: usize::MAX,
         }
+    }
+
+    /// From now on the work also pauses ([`Step::Full`]) between two timers where so many cells have changed since the last
+    /// [delta](Self::delta).
+    pub fn limit_delta(&mut self, cells: usize) {
+        self.dirty_limit = cells;
     }
 
     /// The offset of the next record, or of the one that is not finished.
@@ -130,28 +121,13 @@ impl<O: Operator> Task<O> {
     /// Folds the next record; what it and the timers before it emit is added to `rows`, of which there may be about
     /// `room` more: it is looked at between two timers.
     pub fn process(&mut self, record: &Record<'_, O>, room: usize, rows: &mut Vec<O::Row>) -> Step {
-        let savepoint = self.state.savepoint();
-        let step = self.advance(record, room, rows);
-        self.state.keep_since(savepoint);
-        step
-    }
-
-    /// As [`process`](Self::process), with room for any number of rows.
-    pub fn process_whole(&mut self, record: &Record<'_, O>, rows: &mut Vec<O::Row>) -> Outcome {
-        loop {
-            if let Step::Done(outcome) = self.process(record, usize::MAX, rows) {
-                return outcome;
-            }
-        }
-    }
-
-    fn advance(&mut self, record: &Record<'_, O>, room: usize, rows: &mut Vec<O::Row>) -> Step {
         debug_assert!(self.progress.phase == Phase::Idle || self.position.offset == record.offset);
         let end = rows.len().saturating_add(room);
         self.position.offset = record.offset;
         self.position.append_time = record.append_time;
         if self.progress.phase == Phase::Idle {
             self.position.clock = self.position.clock.max(record.append_time);
+            self.state.ids.expire(self.position.clock, self.settings.duplicate_horizon);
             self.progress.phase = Phase::Before;
         }
         // What other settings make due fires once they are in force for all.
@@ -174,6 +150,15 @@ impl<O: Operator> Task<O> {
         Step::Done(outcome)
     }
 
+    /// As [`process`](Self::process), with room for any number of rows.
+    pub fn process_whole(&mut self, record: &Record<'_, O>, rows: &mut Vec<O::Row>) -> Outcome {
+        loop {
+            if let Step::Done(outcome) = self.process(record, usize::MAX, rows) {
+                return outcome;
+            }
+        }
+    }
+
     fn finish(&mut self, record: &Record<'_, O>, outcome: Outcome) {
         if outcome == Outcome::Mark {
             self.progress.totals.marks += 1;
@@ -185,6 +170,7 @@ impl<O: Operator> Task<O> {
         self.progress.phase = Phase::Idle;
         self.position.offset = record.offset + 1;
         self.position.emissions.clear();
+        self.fresh_emissions.clear();
     }
 
     /// What the record says is done. `None`: there is no room before it.
@@ -206,6 +192,11 @@ impl<O: Operator> Task<O> {
         };
         rows.push(row);
         Some(outcome)
+    }
+
+    /// Whether the work pauses for a commit: the rows have reached their end, or as much has changed as a delta holds.
+    fn is_full(&self, end: usize, rows: &[O::Row]) -> bool {
+        rows.len() >= end || self.state.dirty_count() >= self.dirty_limit
     }
 
     fn allowance(&self, key: usize) -> Allowance {

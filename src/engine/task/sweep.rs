@@ -23,10 +23,6 @@ impl<S> Sweep<S> {
     pub fn from_cursor(cursor: &SweepCursor, former: Arc<FamilySettings<S>>) -> Self {
         Self { former, through: cursor.through.as_deref().map(CompactString::from) }
     }
-
-    pub fn former(&self) -> &Arc<FamilySettings<S>> {
-        &self.former
-    }
 }
 
 impl<O: Operator> Task<O> {
@@ -59,7 +55,7 @@ impl<O: Operator> Task<O> {
         }
         keys.sort_unstable();
         for (name, key) in keys {
-            if rows.len() >= end {
+            if self.is_full(end, rows) {
                 self.sweep = Some(Sweep { former, through });
                 return false;
             }
@@ -71,18 +67,14 @@ impl<O: Operator> Task<O> {
 
     /// A key follows the settings that have changed.
     fn follow(&mut self, key: usize, rows: &mut Vec<O::Row>) {
-        let (savepoint, emitted) = (self.state.savepoint(), rows.len());
         let followed = self.attempt(key, rows, |operator, context| {
             operator.settings_changed(context);
             Ok(())
         });
         if let Err(rejection) = followed {
-            self.state.undo_to(savepoint);
-            rows.truncate(emitted);
             let what = format!("version {} of the settings", self.settings.version);
             rows.push(self.poisoned(key, "poison_settings", &what, rejection).into());
         }
-        self.state.keep_since(savepoint);
         self.schedule(key);
     }
 }

@@ -21,7 +21,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 use tokio_util::sync::CancellationToken;
 
-use self::transform::{Transform, Transformed};
+use self::transform::{Transform, Transformed, append_time};
 use super::source::Source;
 use crate::codec::PinnedSchema;
 use crate::config::ProcessConfig;
@@ -322,11 +322,11 @@ fn write(
     (topic, partitions): (&str, u32),
     transaction: &mut Transaction,
 ) -> Result<(u64, u64), WorkerError> {
-    let append_time = first_append::append_time(message);
+    let appended_at = append_time(message);
     let input = message.partition();
     for record in &transformed.events {
         let to = (topic, id::partition(record.route, partitions));
-        let headers = first_append::headers(append_time);
+        let headers = first_append::headers(appended_at);
         transaction.send_copy(to, record.key.as_bytes(), &record.value, headers, input)?;
     }
     if let Some(letter) = &transformed.letter {

@@ -8,15 +8,14 @@ use serde_json::value::RawValue;
 use super::topic;
 use crate::codec::{self, CodecError, PinnedSchema};
 use crate::config::Scope;
-use crate::engine::Event;
 use crate::engine::rows::DeadLetter;
+use crate::engine::{Event, Millis};
 use crate::http::{ApiError, ApiKeys};
 use crate::ingest::body::{self, Items, Shared};
 use crate::ingest::delivery::Record;
 use crate::ingest::fields::{self, AHEAD};
 use crate::ingest::item::{Arrival, Item, Origin};
 use crate::ingest::source::Source;
-use crate::log::first_append;
 
 /// The header of a record that holds an API key with the scope `ingest`: it tells the tenant.
 pub const KEY: &str = "tidewatch-key";
@@ -63,7 +62,7 @@ impl<S: Source> Transform<S> {
             topic: topic(S::NAME),
             partition: message.partition(),
             offset: message.offset(),
-            append_time: first_append::append_time(message),
+            append_time: append_time(message),
             tenant,
             event_id: None,
             operator: String::new(),
@@ -90,7 +89,7 @@ impl<S: Source> Transform<S> {
     /// Appends the events of a record; those that are refused are returned.
     fn events(&self, message: &impl Message, tenant: &str, events: &mut Vec<Record>) -> Vec<ApiError> {
         let place = format!("{}/{}/{}", topic(S::NAME), message.partition(), message.offset());
-        let arrival = first_append::append_time(message);
+        let arrival = append_time(message);
         let mut refusals = Vec::new();
         let mut add = |event: Result<S::Event, ApiError>| match event.and_then(|event| self.encode(&event)) {
             Ok(record) => events.push(record),
@@ -139,6 +138,11 @@ impl<S: Source> Transform<S> {
         let value = self.schema.encode(event).map_err(ApiError::internal)?;
         Ok(Record { key: S::key(event), route: S::route(event), value })
     }
+}
+
+/// When a record was appended to the intake topic, by the broker: what its sender says of it moves nobody's clock (I3).
+pub fn append_time(message: &impl Message) -> Millis {
+    message.timestamp().to_millis().unwrap_or(Millis::MIN)
 }
 
 fn undecodable(reason: String) -> ApiError {

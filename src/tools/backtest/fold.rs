@@ -69,8 +69,8 @@ impl<O: Operator> Side<O> {
         match (&record.payload, &self.settings) {
             (Payload::Mark(_), Some(settings)) => {
                 let payload = Payload::Mark(Arc::clone(settings));
-                let Record { offset, append_time, raw_key, raw_value, .. } = *record;
-                self.fold(&Record { offset, append_time, raw_key, raw_value, payload }, rows);
+                let Record { offset, append_time, first_append, raw_key, raw_value, .. } = *record;
+                self.fold(&Record { offset, append_time, first_append, raw_key, raw_value, payload }, rows);
             }
             _ => self.fold(record, rows),
         }
@@ -81,7 +81,7 @@ impl<O: Operator> Side<O> {
         self.since_commit += 1;
         if self.since_commit >= COMMIT {
             self.since_commit = 0;
-            self.task.commit_in_memory();
+            self.task.skip_delta();
         }
     }
 
@@ -91,7 +91,10 @@ impl<O: Operator> Side<O> {
         while let Some(wake) = self.task.next_wake().filter(|wake| *wake <= until) {
             let payload = Payload::Mark(Arc::clone(self.task.settings()));
             let (offset, append_time) = (self.task.offset(), wake.max(self.task.clock()));
-            self.fold(&Record { offset, append_time, raw_key: None, raw_value: None, payload }, &mut rows);
+            self.fold(
+                &Record { offset, append_time, first_append: None, raw_key: None, raw_value: None, payload },
+                &mut rows,
+            );
             found(append_time, &mut rows);
         }
     }

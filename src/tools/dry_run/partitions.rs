@@ -75,14 +75,22 @@ impl<O: Operator<Row: OperatorRow>> Fold<O::Event> for Tasks<O> {
         event: O::Event,
     ) {
         let (raw_key, raw_value) = (Some(key.as_bytes()), Some(value));
-        let record = Record { offset, append_time, raw_key, raw_value, payload: Payload::Event(event) };
+        let record = Record {
+            offset,
+            append_time,
+            first_append: None,
+            raw_key,
+            raw_value,
+            payload: Payload::Event(event),
+        };
         self.tasks[partition].process_whole(&record, &mut self.rows);
     }
 
     fn mark(&mut self, partition: usize, offset: i64, append_time: Millis) {
         let task = &mut self.tasks[partition];
         let payload = Payload::Mark(Arc::clone(task.settings()));
-        let record = Record { offset, append_time, raw_key: None, raw_value: None, payload };
+        let record =
+            Record { offset, append_time, first_append: None, raw_key: None, raw_value: None, payload };
         task.process_whole(&record, &mut self.rows);
     }
 
@@ -102,7 +110,7 @@ impl<O: Operator<Row: OperatorRow>> Fold<O::Event> for Tasks<O> {
     }
 
     fn commit(&mut self) {
-        self.tasks.iter_mut().for_each(Task::commit_in_memory);
+        self.tasks.iter_mut().for_each(Task::skip_delta);
     }
 
     fn counts(&self) -> (&'static str, Counts) {

@@ -162,7 +162,9 @@ pub struct Model {
     clock: i64,
     keys: Vec<Key>,
     /// Key, id, and the clock when it was folded.
-    ids: Vec<(&'static str, String, i64)>,
+    ids: Vec<(&'static str, String, usize)>,
+    /// The clock at the first and last id of each bucket: ids are forgotten bucket by bucket.
+    buckets: Vec<(i64, i64)>,
     arrivals: usize,
     outputs: Vec<Output>,
 }
@@ -173,7 +175,7 @@ const AHEAD: i64 = 5 * 60 * 1000;
 impl Model {
     pub fn new(settings: Settings) -> Self {
         let (keys, ids, outputs) = (Vec::new(), Vec::new(), Vec::new());
-        Self { settings, clock: i64::MIN, keys, ids, arrivals: 0, outputs }
+        Self { settings, clock: i64::MIN, keys, ids, buckets: Vec::new(), arrivals: 0, outputs }
     }
 
     pub fn take(&mut self) -> Vec<Output> {
@@ -224,7 +226,15 @@ impl Model {
             return Fate::Late;
         }
         if let Who::Id(id) = &input.who {
-            self.ids.push((input.key, id.clone(), self.clock));
+            match self
+                .buckets
+                .last_mut()
+                .filter(|(first, _)| self.clock - *first <= self.settings.horizon / 64)
+            {
+                Some((_, last)) => *last = self.clock,
+                None => self.buckets.push((self.clock, self.clock)),
+            }
+            self.ids.push((input.key, id.clone(), self.buckets.len() - 1));
         }
         // Without an allowance a timer that was set in the past is due at once.
         self.fire(place);
@@ -244,8 +254,9 @@ impl Model {
 
     fn is_repeat(&self, input: &Input) -> bool {
         match &input.who {
-            Who::Id(id) => self.ids.iter().any(|(key, seen, clock)| {
-                *key == input.key && seen == id && self.clock - clock <= self.settings.horizon
+            Who::Id(id) => self.ids.iter().any(|(key, seen, bucket)| {
+                let (_, last) = self.buckets[*bucket];
+                *key == input.key && seen == id && self.clock - last <= self.settings.horizon
             }),
             Who::Sequence(producer, number) => {
                 let key = self.keys.iter().find(|key| key.name == input.key);
