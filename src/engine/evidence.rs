@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::rows::{Evidence, RecordReference};
 
-/// The first 8 and the last 24 records behind a row, and how many there were. A copy of it shares the ids: the journal
-/// makes one for each record.
+/// The first 8 and the last 24 records behind a row, and how many there were. A copy of it shares the ids: one is
+/// made for each record, should that have to be undone.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceState {
     count: u64,

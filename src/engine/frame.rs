@@ -31,8 +31,8 @@ pub struct Block<'a> {
 /// Why a record is none of a changelog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// It is of another form.
-    #[error("it is of another form")]
+    /// It is of another form: an earlier version's, perhaps.
+    #[error("it is of another form, an earlier version's perhaps")]
     Form,
     /// A part of a block does not follow the one before it.
     #[error("part {part} of {parts} of block {number} does not follow what was read before it")]

@@ -60,8 +60,8 @@ pub enum WorkerError {
     /// The changelog and the group's offset, which are written together, do not agree.
     #[error(
         "{changelog}/{partition} ends with delta {number} at offset {offset}, but the group is at delta {committed:?} and offset \
-         {committed_offset}: one of them has been changed by hand, or is of a version before 0.2; begin anew under another \
-         kafka.prefix"
+         {committed_offset}: one of them has been changed by hand; set the group's offset to {offset}, or begin anew under \
+         another kafka.prefix"
     )]
     Disagreement {
         /// The changelog.
