@@ -28,7 +28,7 @@ pub trait Operator: Sized + 'static {
     type Event: Event;
     /// Names an entry of a key's state: a collection is one entry an element.
     type Name: Ord + Clone + fmt::Debug + Serialize + DeserializeOwned;
-    /// One entry of a key's state, at most 64 KiB when serialised ([`ENTRY_LIMIT`]).
+    /// One entry of a key's state: a value that is written down whole when it has changed.
     type Entry: Clone + Serialize + DeserializeOwned;
     /// Names a timer of a key.
     type Timer: Ord + Clone + fmt::Debug + Serialize + DeserializeOwned;

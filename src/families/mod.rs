@@ -2,6 +2,7 @@
 //!
 //! A further family is a folder, its schemas and topics, and a line of the list below: `docs/adding-a-family.md`.
 
+#[cfg(feature = "local")]
 pub mod client;
 #[cfg(feature = "local")]
 pub mod demonstration;
