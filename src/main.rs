@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tidewatch::config::Config;
-use tidewatch::log::{Log, topics};
+use tidewatch::log::{Log, topic_check, topics};
 use tidewatch::role::{self, Role};
 use tidewatch::tools::{backtest, dead_letters, dry_run, explain, generate, rebuild, settings, topology};
 use tidewatch::{families, resource, sink, telemetry};
@@ -102,6 +102,9 @@ struct Migration {
     /// Prints what the tables mean instead, as Markdown, from the comments of the database.
     #[arg(long)]
     describe: bool,
+    /// Sets what is set otherwise at topics that are there (retention, cleanup policy; the timestamp type where a topic is empty)
+    #[arg(long)]
+    repair: bool,
 }
 
 #[derive(Args)]
@@ -209,6 +212,12 @@ async fn migrate(migration: Migration) -> Result<(), Failure> {
     resource::all().map_err(Clone::clone)?;
     let log = Log::new(&config.kafka);
     topics::create(&log).await?;
+    if migration.repair {
+        for repaired in topic_check::repair(&log).await? {
+            tracing::info!("repaired: {repaired}");
+        }
+    }
+    topic_check::check(&log).await?;
     tokio::task::block_in_place(|| tidewatch::settings::create(&log, &families::SETTINGS))?;
     for applied in sink::migrate(&config.clickhouse).await? {
         tracing::info!(?applied, "migrated");

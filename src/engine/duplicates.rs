@@ -102,6 +102,10 @@ impl RecentIds {
         let bucket_number = self.begin + self.buckets.len() as u64 - 1;
         if let Some(bucket) = self.buckets.back_mut() {
             bucket.last = clock;
+            if bucket.ids.len() == bucket.ids.capacity() {
+                // Twice as much at once would be too much for what an id may take.
+                bucket.ids.reserve_exact((bucket.ids.len() / 16).max(16));
+            }
             bucket.ids.push(id);
             let place = place(bucket_number, bucket.ids.len() - 1);
             self.enter(id, place);

@@ -21,19 +21,50 @@ pub(super) struct TimerTime {
     pub not_before: Option<Millis>,
 }
 
-/// The timers of one key.
+/// The timers of one key. While there are few, the next one is found by looking at all.
 #[derive(Debug, Clone)]
 pub(super) struct KeyTimers<T> {
     times: SmallMap<T, Slot<TimerTime>>,
+    /// Of many, those that come next.
+    order: Option<Box<Order<T>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Order<T> {
     /// (due, timer) of those that wait for the watermark alone.
-    pending: SmallMap<(Millis, T), ()>,
+    pending: BTreeSet<(Millis, T)>,
     /// (clock, due, timer) of those that were set in the past.
     deferred: BTreeSet<(Millis, Millis, T)>,
 }
 
+impl<T: Ord> Order<T> {
+    fn of<'a>(times: impl Iterator<Item = (&'a T, &'a TimerTime)>) -> Self
+    where
+        T: Clone + 'a,
+    {
+        let mut order = Self { pending: BTreeSet::new(), deferred: BTreeSet::new() };
+        times.for_each(|(timer, time)| order.insert(timer.clone(), *time));
+        order
+    }
+
+    fn insert(&mut self, timer: T, TimerTime { due, not_before }: TimerTime) {
+        match not_before {
+            None => drop(self.pending.insert((due, timer))),
+            Some(clock) => drop(self.deferred.insert((clock, due, timer))),
+        }
+    }
+
+    fn remove(&mut self, timer: T, TimerTime { due, not_before }: TimerTime) {
+        match not_before {
+            None => drop(self.pending.remove(&(due, timer))),
+            Some(clock) => drop(self.deferred.remove(&(clock, due, timer))),
+        }
+    }
+}
+
 impl<T> Default for KeyTimers<T> {
     fn default() -> Self {
-        Self { times: SmallMap::default(), pending: SmallMap::default(), deferred: BTreeSet::new() }
+        Self { times: SmallMap::default(), order: None }
     }
 }
 
@@ -44,52 +75,71 @@ impl<T: Ord + Clone> KeyTimers<T> {
 
     /// Sets, moves or cancels a timer; returns what it was.
     pub fn put(&mut self, timer: &T, time: Option<Slot<TimerTime>>) -> Option<Slot<TimerTime>> {
-        let before = self.times.remove(timer);
-        match before.as_ref().map(|slot| slot.value) {
+        let value = time.as_ref().map(|slot| slot.value);
+        let before = match time {
+            Some(slot) => self.times.insert(timer.clone(), slot),
+            None => self.times.remove(timer),
+        };
+        match &mut self.order {
+            Some(_) if self.times.is_empty() => self.order = None,
+            Some(order) => {
+                before.iter().for_each(|slot| order.remove(timer.clone(), slot.value));
+                value.into_iter().for_each(|time| order.insert(timer.clone(), time));
+            }
+            None if self.times.is_many() => self.order = Some(Box::new(Order::of(self.iter()))),
             None => {}
-            Some(TimerTime { due, not_before: None }) => drop(self.pending.remove(&(due, timer.clone()))),
-            Some(TimerTime { due, not_before: Some(clock) }) => {
-                self.deferred.remove(&(clock, due, timer.clone()));
-            }
-        }
-        if let Some(slot) = time {
-            match slot.value {
-                TimerTime { due, not_before: None } => drop(self.pending.insert((due, timer.clone()), ())),
-                TimerTime { due, not_before: Some(clock) } => {
-                    self.deferred.insert((clock, due, timer.clone()));
-                }
-            }
-            self.times.insert(timer.clone(), slot);
         }
         before
     }
 
     /// The first of the timers whose wait is over: from now on it waits for the watermark alone.
     pub fn matured(&self, clock: Millis) -> Option<(T, TimerTime)> {
-        let (wait, due, timer) = self.deferred.first()?;
-        (*wait <= clock).then(|| (timer.clone(), TimerTime { due: *due, not_before: None }))
+        let (wait, due, timer) = match &self.order {
+            Some(order) => order.deferred.first().map(|(wait, due, timer)| (*wait, *due, timer)),
+            None => self.deferred().min(),
+        }?;
+        (wait <= clock).then(|| (timer.clone(), TimerTime { due, not_before: None }))
     }
 
     /// The next timer that the watermark has strictly passed.
     pub fn next_due(&self, watermark: Millis) -> Option<(Millis, T)> {
-        let ((due, timer), ()) = self.pending.first()?;
-        (*due < watermark).then(|| (*due, timer.clone()))
+        let (due, timer) = self.next_pending()?;
+        (due < watermark).then(|| (due, timer.clone()))
     }
 
     /// The first reading of the clock at which, in silence, a timer may fire.
     pub fn next_wake(&self, time: &KeyTime, allowance: Allowance) -> Option<Millis> {
-        let pending = self.pending.first().map(|((due, _), ())| time.passes_at(*due, allowance));
-        let mut first = pending;
-        for (wait, due, _) in &self.deferred {
+        let wake = |wait: Millis, due: Millis| wait.max(time.passes_at(due, allowance));
+        let mut first = self.next_pending().map(|(due, _)| time.passes_at(due, allowance));
+        let Some(order) = &self.order else {
+            return self.deferred().map(|(wait, due, _)| wake(wait, due)).chain(first).min();
+        };
+        for (wait, due, _) in &order.deferred {
             // They come in the order of their waits, but one that waits longer may be due earlier: the watermark, which had
             // run ahead in silence, falls back with the key's next record.
             if first.is_some_and(|first| first <= *wait) {
                 break;
             }
-            let wake = (*wait).max(time.passes_at(*due, allowance));
+            let wake = wake(*wait, *due);
             first = Some(first.map_or(wake, |first| first.min(wake)));
         }
         first
+    }
+
+    /// The first of those that wait for the watermark alone.
+    fn next_pending(&self) -> Option<(Millis, &T)> {
+        match &self.order {
+            Some(order) => order.pending.first().map(|(due, timer)| (*due, timer)),
+            None => {
+                let pending = self.iter().filter(|(_, time)| time.not_before.is_none());
+                pending.map(|(timer, time)| (time.due, timer)).min()
+            }
+        }
+    }
+
+    /// Those that were set in the past: (clock, due, timer), in the order of the timers.
+    fn deferred(&self) -> impl Iterator<Item = (Millis, Millis, &T)> {
+        self.iter().filter_map(|(timer, time)| Some((time.not_before?, time.due, timer)))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -180,7 +230,7 @@ mod tests {
         timers.put(&timer, Some(Slot::new(time)));
         assert_eq!(timers.next_due(100), Some((2, 1)));
         timers.put(&1, None);
-        assert!(timers.is_empty() && timers.deferred.is_empty() && timers.pending.is_empty());
+        assert!(timers.is_empty() && timers.order.is_none());
     }
 
     #[test]
@@ -190,6 +240,29 @@ mod tests {
         timers.put(&1, Some(Slot::new(TimerTime { due: 89, not_before: Some(110) })));
         timers.put(&2, Some(Slot::new(TimerTime { due: -50, not_before: Some(111) })));
         assert_eq!(timers.next_wake(&KeyTime::first(0, 101), Allowance::of(10)), Some(111));
+    }
+
+    proptest::proptest! {
+        /// Few or many: the same timers are next.
+        #[test]
+        fn i3_many_timers_come_in_the_order_of_few(
+            puts in proptest::collection::vec((0_u8..40, proptest::option::of((0_i64..30, proptest::option::of(0_i64..30)))), 1..120),
+            (clock, watermark) in (0_i64..40, 0_i64..40),
+        ) {
+            let mut timers = KeyTimers::default();
+            let mut model = KeyTimers::default();
+            for (timer, time) in puts {
+                let slot = time.map(|(due, not_before)| Slot::new(TimerTime { due, not_before }));
+                proptest::prop_assert_eq!(timers.put(&timer, slot.clone()), model.put(&timer, slot));
+                // It looks at all of them.
+                model.order = None;
+                let time = KeyTime::first(5, 7);
+                let allowance = Allowance::of(3);
+                proptest::prop_assert_eq!(timers.matured(clock), model.matured(clock));
+                proptest::prop_assert_eq!(timers.next_due(watermark), model.next_due(watermark));
+                proptest::prop_assert_eq!(timers.next_wake(&time, allowance), model.next_wake(&time, allowance));
+            }
+        }
     }
 
     #[test]

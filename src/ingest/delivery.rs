@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::IngestError;
 use crate::engine::id;
 use crate::http::Readiness;
-use crate::log::Log;
+use crate::log::{Log, topic_check};
 
 /// What a client is told to wait after a failure.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -70,6 +70,7 @@ impl Destination {
 
 /// The way to the families' topics.
 pub struct Delivery {
+    log: Log,
     producer: FutureProducer,
     destinations: Vec<Arc<Destination>>,
     readiness: Readiness,
@@ -91,7 +92,7 @@ impl Delivery {
             .set("queue.buffering.max.kbytes", QUEUE_KIB)
             .create()
             .map_err(IngestError::Producer)?;
-        Ok(Self { producer, destinations, readiness, doubt: Notify::new() })
+        Ok(Self { log: log.clone(), producer, destinations, readiness, doubt: Notify::new() })
     }
 
     /// Delivers the records, in their order within each partition; `None` where Kafka did not take
@@ -168,6 +169,9 @@ impl Delivery {
     fn look(&self) -> Result<(), String> {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             return Err(format!("Kafka's client has failed for good: {code}: {reason}; restart the process"));
+        }
+        if self.destinations.iter().any(|destination| destination.partitions.get().is_none()) {
+            topic_check::check_blocking(&self.log).map_err(|fault| fault.to_string())?;
         }
         self.destinations.iter().try_for_each(|destination| self.look_at(destination))
     }

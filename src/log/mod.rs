@@ -8,6 +8,7 @@ pub mod redriven;
 pub mod replay;
 mod restarts;
 pub mod statistics;
+pub mod topic_check;
 pub mod topics;
 
 pub use position::{LogPosition, NotAPosition};

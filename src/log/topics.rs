@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::Log;
 pub use super::declaration::FacetDeclaration;
 use super::declaration::ResourceDeclaration;
+use super::topic_check::TopicFault;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/topics");
 
@@ -60,17 +61,8 @@ pub enum TopicError {
         code: RDKafkaErrorCode,
     },
     /// The topic is there, but not as its file says.
-    #[error(
-        "topic {topic} has {found} partitions, topics/*.yaml says {expected}: partition counts are fixed for a generation of a topic"
-    )]
-    Partitions {
-        /// Its name on the cluster.
-        topic: String,
-        /// What it has.
-        found: usize,
-        /// What its file says.
-        expected: i32,
-    },
+    #[error(transparent)]
+    Fault(#[from] TopicFault),
 }
 
 /// Every topic of `topics/*.yaml`, by name.
@@ -83,7 +75,7 @@ pub fn named(name: &str) -> Option<&'static Topic> {
     all().iter().find(|topic| topic.name == name)
 }
 
-/// Creates the topics that are not there yet, and checks those that are.
+/// Creates the topics that are not there yet. ([`topic_check`](super::topic_check) looks at those that are.)
 pub async fn create(log: &Log) -> Result<(), TopicError> {
     let admin: AdminClient<DefaultClientContext> = log.client().create()?;
     let names: Vec<String> = all().iter().map(|topic| log.name(&topic.name)).collect();
@@ -105,32 +97,34 @@ pub async fn create(log: &Log) -> Result<(), TopicError> {
         }
     }
     for (topic, name) in all().iter().zip(names) {
-        let found = count_partitions(&admin, &name).await?;
-        if found != topic.partitions as usize {
-            return Err(TopicError::Partitions { topic: name, found, expected: topic.partitions });
-        }
+        wait_until_known(&admin, &name, topic.partitions).await?;
     }
     Ok(())
 }
 
-/// How many partitions a topic has; 0 if the cluster doesn't show it within [`CREATION_TIMEOUT`].
-async fn count_partitions(
+/// Waits until the cluster shows a topic with partitions.
+async fn wait_until_known(
     admin: &AdminClient<DefaultClientContext>,
     name: &str,
-) -> Result<usize, TopicError> {
+    expected: i32,
+) -> Result<(), TopicError> {
     let deadline = Instant::now() + CREATION_TIMEOUT;
     loop {
         let metadata = admin.inner().fetch_metadata(Some(name), CREATION_TIMEOUT)?;
         let found = metadata.topics().iter().find(|t| t.name() == name).map_or(0, |t| t.partitions().len());
-        // A topic that was just created takes a moment to be known to every broker.
-        if found > 0 || Instant::now() > deadline {
-            return Ok(found);
+        if found > 0 {
+            return Ok(());
         }
+        if Instant::now() > deadline {
+            return Err(TopicFault::Partitions { topic: name.to_owned(), found, expected }.into());
+        }
+        // A topic that was just created takes a moment to be known to every broker.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-fn settings(topic: &Topic) -> Vec<(&str, String)> {
+/// Kafka's own settings of a topic, as its file has them.
+pub(super) fn settings(topic: &Topic) -> Vec<(&str, String)> {
     let text = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),

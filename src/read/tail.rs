@@ -19,7 +19,7 @@ use crate::codec;
 use crate::engine::rows::Progress;
 use crate::http::{Readiness, Tenant};
 use crate::log::lag::Quiet;
-use crate::log::{Log, topics};
+use crate::log::{Log, topic_check, topics};
 use crate::resource::{RecordError, Resource};
 
 /// How many offsets of each partition are read from before the start: the newest rows are asked for most.
@@ -47,8 +47,10 @@ pub fn run(
 ) {
     let mut seen = BTreeMap::new();
     while !shutdown.is_cancelled() {
-        let ended =
-            Tail::start(resources, log, live, &mut seen).and_then(|mut tail| tail.run(readiness, shutdown));
+        let ended = topic_check::check_blocking(log).and_then(|()| {
+            let mut tail = Tail::start(resources, log, live, &mut seen)?;
+            Ok(tail.run(readiness, shutdown)?)
+        });
         if let Err(error) = ended {
             readiness.set(false, format!("can't read the derived topics: {error}"));
             // A shutdown need not wait: this thread holds nothing.

@@ -19,6 +19,7 @@ use super::{COORDINATOR, Worker, trim};
 use crate::engine::Millis;
 use crate::engine::Operator;
 use crate::log::lag::Quiet;
+use crate::log::topic_check::TopicFault;
 use crate::log::{statistics, topics};
 
 impl<O> Member for Worker<'_, O>
@@ -75,8 +76,10 @@ where
         self.consumer.pause(&begin).map_err(WorkerError::kafka("pausing partitions"))?;
         committed.map_err(WorkerError::kafka("fetching committed offsets"))?;
         let expected = topics::named(self.job.topic).map_or(i32::MAX, |topic| topic.partitions);
-        if wanted.keys().any(|partition| *partition >= expected) {
-            return Err(WorkerError::Grown { topic: self.topic.clone(), expected });
+        if let Some(most) = wanted.keys().max().filter(|partition| **partition >= expected) {
+            // They were added while this worker was at work.
+            let (topic, found) = (self.topic.clone(), most.unsigned_abs() as usize + 1);
+            return Err(TopicFault::Partitions { topic, found, expected }.into());
         }
         if !wanted.is_empty() {
             self.is_current = false;

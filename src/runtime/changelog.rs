@@ -7,7 +7,9 @@ use crate::engine::{Block, BlockKind, Checkpoint, Operator, Task};
 /// A record of the changelog is no longer than this: Kafka takes 1 MiB.
 const RECORD: usize = 900 << 10;
 /// A slice of a checkpoint is about so long at most.
-const SLICE: usize = 4 << 20;
+const SLICE: u64 = 4 << 20;
+/// In so many slices a checkpoint is written, unless they would be longer.
+const SLICES: u64 = 16;
 
 /// The changelog of a partition, as its writer knows it.
 #[derive(Default)]
@@ -73,7 +75,8 @@ impl ChangelogWriter {
         if let Some(under_way) = &mut self.under_way {
             under_way.deltas += bytes as u64;
             self.block.clear();
-            let slice = SLICE.min(least as usize);
+            // So that a checkpoint takes few commits, unless there is very much.
+            let slice = (least.max(self.checkpoint) / SLICES).clamp(1, SLICE) as usize;
             let is_complete = task.slice(&mut under_way.checkpoint, slice, &mut self.block);
             under_way.written += self.block.len() as u64;
             self.push(BlockKind::Slice, outbox);

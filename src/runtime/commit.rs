@@ -43,6 +43,7 @@ where
         self.send()?;
         let rows = self.partitions.rows();
         FailPoint::Outputs.reach(rows);
+        FailPoint::Outputs.fail(rows).map_err(WorkerError::kafka("the fail point"))?;
         if has_report {
             Reporter::account(&mut self.partitions, self.job.topic)?;
         }
@@ -180,9 +181,9 @@ where
         tracing::warn!(%error, job = self.job.name(), "a transaction failed; what it held is sent again");
         self.transaction.abort();
         // What was written is there whoever wrote it: progress that leaves it out would promise rows that nobody may have read.
-        let ends = self.transaction.ends(std::mem::take);
+        let delivered = self.transaction.take_delivered();
         self.transaction = Transaction::start(self.log, &self.transactional_id)?;
-        self.transaction.ends(|known| *known = ends);
+        self.transaction.put_delivered(delivered);
         let list = self.folded_partitions();
         // The pause of a drain that failed.
         self.consumer.resume(&list).map_err(WorkerError::kafka("resuming partitions"))?;
@@ -197,10 +198,11 @@ where
                 // Nothing has been committed yet.
                 _ => Some(0),
             };
-            if number == Some(owned.changelog.number()) {
-                owned.committed();
-            } else if number == Some(owned.committed) {
+            // What has no delta of its own yet is not committed: both numbers are the same then.
+            if number == Some(owned.committed) {
                 owned.outbox.send_again();
+            } else if number == Some(owned.changelog.number()) {
+                owned.committed();
             } else {
                 // By somebody else: the changelog knows.
                 return Err(error);

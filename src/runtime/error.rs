@@ -4,6 +4,7 @@ use rdkafka::error::KafkaError;
 
 use crate::codec::CodecError;
 use crate::engine::RestoreError;
+use crate::log::topic_check::TopicFault;
 use crate::settings::SettingsError;
 
 /// Why a worker had to let go of its partitions. It starts again from what is committed.
@@ -106,17 +107,9 @@ pub enum WorkerError {
         /// The last that was folded.
         offset: i64,
     },
-    /// The topic has more partitions than it was made with.
-    #[error(
-        "{topic} has more than its {expected} partitions: where keys lie is fixed for a generation of a topic; begin anew under \
-         another kafka.prefix"
-    )]
-    Grown {
-        /// Topic.
-        topic: String,
-        /// What topics/*.yaml says.
-        expected: i32,
-    },
+    /// A topic is not as its file says.
+    #[error(transparent)]
+    Topic(#[from] TopicFault),
     /// Records are gone that have not been folded.
     #[error(
         "records of {topic} were deleted before they were folded: the next one to be folded is gone; raise retention.ms of the topic"

@@ -54,7 +54,7 @@ pub(crate) use transaction::Transaction;
 use crate::config::ProcessConfig;
 use crate::engine::{Operator, Outcome, Step};
 use crate::http::Readiness;
-use crate::log::{Log, Restarts, statistics};
+use crate::log::{Log, Restarts, statistics, topic_check};
 use crate::settings::SettingsVersions;
 
 /// How long a poll waits for a record: bounds how late a commit, a mark or a stop is noticed.
@@ -138,6 +138,7 @@ where
         config: &'a ProcessConfig,
         thread: usize,
     ) -> Result<Self, WorkerError> {
+        topic_check::check_blocking(log)?;
         let transactional_id = format!("{}-{}-{thread}", job.group(), config.instance);
         // Before anything is read: this ends what a former life of this instance has left open.
         let transaction = Transaction::start(log, &transactional_id)?;
@@ -223,7 +224,11 @@ where
     /// Folds what is there, at most for as long as a commit may wait.
     fn poll(&mut self) -> Result<(), WorkerError> {
         if let Some(message) = self.unfinished.take() {
-            self.unfinished = self.fold(&message)?.then_some(message);
+            let folded = self.fold(&message);
+            if !matches!(folded, Ok(false)) {
+                self.unfinished = Some(message);
+            }
+            folded?;
         }
         let until = Instant::now() + POLL;
         let mut wait = if self.restorations.is_empty() { POLL } else { Duration::ZERO };
@@ -234,9 +239,12 @@ where
                 Ok(message) => {
                     let room = self.config.commit_outputs.saturating_sub(self.partitions.rows()).max(1);
                     let Self { job, partitions, transaction, changelog, rows, outcomes, versions, .. } = self;
-                    if fold(&message, job, versions, partitions, room, rows, outcomes)? {
+                    let folded = fold(&message, job, versions, partitions, room, rows, outcomes);
+                    // One that could not be read yet is folded once that has been mended: nothing reads it again.
+                    if !matches!(folded, Ok(false)) {
                         self.unfinished = Some(message.detach());
                     }
+                    folded?;
                     send(message.partition(), partitions, rows, transaction, changelog)?;
                 }
                 Err(error) => self.consuming(error)?,

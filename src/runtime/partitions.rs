@@ -6,6 +6,9 @@ use super::changelog::ChangelogWriter;
 use super::outbox::Outbox;
 use crate::engine::{Operator, Task};
 
+/// Cells that a delta has at most before it is known how large they are.
+const CELLS: usize = 100_000;
+
 /// A partition and its fold.
 pub(super) struct Owned<O: Operator> {
     pub task: Task<O>,
@@ -21,7 +24,8 @@ pub(super) struct Owned<O: Operator> {
 }
 
 impl<O: Operator> Owned<O> {
-    pub fn new(task: Task<O>, changelog: ChangelogWriter) -> Self {
+    pub fn new(mut task: Task<O>, changelog: ChangelogWriter) -> Self {
+        task.limit_delta(CELLS);
         let committed = changelog.number();
         let outbox = Outbox::default();
         Self { task, changelog, outbox, committed, is_dirty: false, has_checkpoint: false }

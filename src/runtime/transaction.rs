@@ -46,7 +46,7 @@ struct Deliveries {
 }
 
 #[derive(Default)]
-struct Delivered {
+pub(super) struct Delivered {
     /// The first record that was not taken.
     failure: Option<(String, KafkaError)>,
     ends: Ends,
@@ -191,8 +191,18 @@ impl Transaction {
         look(&mut self.producer.context().state().ends)
     }
 
+    /// What is known of records that were delivered, for the producer that takes this one's place.
+    pub(super) fn take_delivered(&self) -> Delivered {
+        std::mem::take(&mut self.producer.context().state())
+    }
+
+    /// Goes on with what another producer knew.
+    pub(super) fn put_delivered(&self, delivered: Delivered) {
+        *self.producer.context().state() = Delivered { failure: None, ..delivered };
+    }
+
     /// Where the last checkpoint of an input partition begins in its changelog.
-    pub fn checkpoint(&self, input: i32) -> Option<i64> {
+    pub(super) fn checkpoint(&self, input: i32) -> Option<i64> {
         self.producer.context().state().checkpoints.get(&input).copied()
     }
 

@@ -41,6 +41,7 @@ pub use error::SinkError;
 pub use migrate::{Applied, MigrateError, describe, migrate};
 pub use sources::{Source, of as source_of};
 
+use backoff::backoff;
 use batch::{Batch, Offsets, Partition};
 use fail_point::FailPoint;
 use group::{Membership, Revoked};
@@ -48,7 +49,7 @@ use writer::{GivenUp, Writer};
 
 use crate::config::{Config, SinkConfig};
 use crate::http::Readiness;
-use crate::log::{Log, statistics};
+use crate::log::{Log, statistics, topic_check};
 use crate::store;
 
 /// The name of the group.
@@ -74,6 +75,15 @@ pub async fn run(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), SinkError> {
+    let mut delays = backoff();
+    while let Err(fault) = topic_check::check(log).await {
+        tracing::error!(%fault, "a topic is refused; it is looked at again");
+        readiness.set(false, fault.to_string());
+        tokio::select! {
+            () = tokio::time::sleep(delays.next().unwrap_or_default()) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
     let client = store::client(&config.clickhouse);
     let Some(sources) =
         sources::plan(&client, &config.clickhouse.database, log, &readiness, &shutdown).await?

@@ -227,7 +227,7 @@ fn accounts_are_whole(system: &System) -> bool {
 /// again where it was not, also where a partition has been handed over meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_what_a_failed_transaction_held_is_sent_again() {
-    for (seed, step) in [(4, "drained=fail"), (5, "committed=fail")] {
+    for (seed, step) in [(4, "outputs=fail"), (5, "drained=fail"), (6, "committed=fail")] {
         let system = System::new("").await;
         let load = Load::start(&system, seed, 8);
         let failing = system.start_failing(step, &settings("one").each_ref().map(String::as_str));

@@ -124,9 +124,9 @@ async fn i7_records_of_odd_form_have_one_outcome_each() {
     assert_exactly_once(&system).await;
 }
 
-/// An output topic takes nothing for a while: what was folded meanwhile is taken back and folded again, once.
+/// An output topic takes nothing for a while: what was folded meanwhile is sent again, once.
 #[tokio::test(flavor = "multi_thread")]
-async fn i5_failed_transactions_are_folded_again_once() {
+async fn i5_failed_transactions_are_sent_again_once() {
     let system = System::new("").await;
     let load = Load::start(&system, 71, 8);
     let worker = system.start_ready("process", &SETTINGS).await;
@@ -237,7 +237,49 @@ async fn a_partition_too_many_is_named_and_a_spare_thread_is_ready() {
     assert!(spare.terminate().await.success());
     let more = NewPartitions::new(system.log.name("civic").leak(), 5);
     system.admin().create_partitions(&[more], &AdminOptions::new()).await.unwrap();
-    says(&system.start("process", &SETTINGS), "has more than its 4 partitions").await;
+    // Every role, before it reads or writes.
+    for role in ["ingest", "process", "sink", "serve"] {
+        says(&system.start(role, &[]), "has 5 partitions, topics/*.yaml says 4").await;
+    }
+}
+
+/// Topics that somebody made otherwise: every role refuses them and says what to do, `migrate` repairs what it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_topic_that_is_not_as_declared_is_refused_or_repaired() {
+    let system = System::new("").await;
+    let alter = async |topic: &str, settings: &[(&str, &str)]| {
+        let name = system.log.name(topic);
+        let mut config = AlterConfig::new(ResourceSpecifier::Topic(&name));
+        for (setting, value) in settings {
+            config = config.set(setting, value);
+        }
+        for result in system.admin().alter_configs(&[config], &AdminOptions::new()).await.unwrap() {
+            result.unwrap();
+        }
+    };
+    // This call sets the rest back to the broker's defaults.
+    alter("intake.interactions", &[("message.timestamp.type", "CreateTime")]).await;
+    for role in ["ingest", "process", "sink", "serve"] {
+        says(&system.start(role, &[]), "message.timestamp.type = CreateTime, it has to be LogAppendTime")
+            .await;
+    }
+    alter("civic", &[("message.timestamp.type", "LogAppendTime"), ("retention.ms", "3600000")]).await;
+    alter("incidents", &[("message.timestamp.type", "LogAppendTime"), ("cleanup.policy", "compact")]).await;
+    let (status, told) = system.run("migrate", &[]).await;
+    assert!(!status.success() && told.contains("`tidewatch migrate --repair` sets it"), "{told}");
+    let (status, told) = system.run("migrate", &["--repair"]).await;
+    assert!(status.success(), "{told}");
+    for role in ["ingest", "process", "sink", "serve"] {
+        assert!(system.start_ready(role, &[]).await.terminate().await.success());
+    }
+    // What lies there has the times of its producers: no setting mends that.
+    let producer: FutureProducer = system.log.producer().create().unwrap();
+    alter("intake.civic", &[("message.timestamp.type", "CreateTime")]).await;
+    let topic = system.log.name("intake.civic");
+    let record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&topic).payload(&b"{}"[..]).timestamp(1);
+    producer.send(record, Duration::from_secs(30)).await.unwrap();
+    let (status, told) = system.run("migrate", &["--repair"]).await;
+    assert!(!status.success() && told.contains("its records have the times of their producers"), "{told}");
 }
 
 /// A mark names settings that the topic no longer holds: nobody may fold past it under others.

@@ -215,6 +215,14 @@ impl System {
         (Process { child, url: format!("http://127.0.0.1:{port}") }, lines)
     }
 
+    /// Runs a command with the system's configuration; what it ended with, and what it said.
+    pub async fn run(&self, command: &str, arguments: &[&str]) -> (ExitStatus, String) {
+        let mut run = Command::new(BINARY);
+        run.arg(command).arg("--config").arg(&self.file).args(arguments).stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || run.output().unwrap()).await.unwrap();
+        (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     /// Starts a role and waits until it is ready.
     pub async fn start_ready(&self, role: &str, settings: &[&str]) -> Process {
         let process = self.start(role, settings);

@@ -27,7 +27,7 @@ use crate::codec::PinnedSchema;
 use crate::config::ProcessConfig;
 use crate::engine::id;
 use crate::http::{ApiKeys, Readiness};
-use crate::log::{Log, Restarts, first_append, statistics, topics};
+use crate::log::{Log, Restarts, first_append, statistics, topic_check, topics};
 use crate::runtime;
 use crate::runtime::{Engine, FailPoint, Member, RebalanceQueue, Transaction, WorkerError};
 
@@ -117,6 +117,7 @@ struct Copier<'a, S: Source> {
 impl<'a, S: Source> Copier<'a, S> {
     fn start(intake: &'a Intake<S>) -> Result<Self, WorkerError> {
         let (Intake { log, process, .. }, group) = (intake, group(S::NAME));
+        topic_check::check_blocking(log)?;
         // Before anything is read: this ends what a former life of this instance has left open.
         let transaction = Transaction::start(log, &format!("{group}-{}", process.instance))?;
         let consumer: BaseConsumer<RebalanceQueue> = log
