@@ -206,7 +206,7 @@ async fn i7_a_topic_made_anew_is_refused() {
     let partitions = topics::named("civic").unwrap().partitions;
     eventually("the topic's new life", async || {
         let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-        let new = new.set("message.timestamp.type", "LogAppendTime");
+        let new = new.set("message.timestamp.type", "LogAppendTime").set("retention.ms", "-1");
         admin.create_topics(&[new], &AdminOptions::new()).await.unwrap()[0].is_ok().then_some(())
     })
     .await;
