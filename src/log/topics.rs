@@ -13,7 +13,6 @@ use serde::Deserialize;
 use super::Log;
 pub use super::declaration::FacetDeclaration;
 use super::declaration::ResourceDeclaration;
-use super::topic_check::TopicFault;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/topics");
 
@@ -60,9 +59,12 @@ pub enum TopicError {
         /// The cause.
         code: RDKafkaErrorCode,
     },
-    /// The topic is there, but not as its file says.
-    #[error(transparent)]
-    Fault(#[from] TopicFault),
+    /// The cluster does not show a topic that it has made.
+    #[error("topic {topic} was created, and the cluster does not show it within 30 s")]
+    Unknown {
+        /// Its name on the cluster.
+        topic: String,
+    },
 }
 
 /// Every topic of `topics/*.yaml`, by name.
@@ -96,18 +98,14 @@ pub async fn create(log: &Log) -> Result<(), TopicError> {
             Err((topic, code)) => return Err(TopicError::Refused { topic, code }),
         }
     }
-    for (topic, name) in all().iter().zip(names) {
-        wait_until_known(&admin, &name, topic.partitions).await?;
+    for name in names {
+        wait_until_known(&admin, &name).await?;
     }
     Ok(())
 }
 
 /// Waits until the cluster shows a topic with partitions.
-async fn wait_until_known(
-    admin: &AdminClient<DefaultClientContext>,
-    name: &str,
-    expected: i32,
-) -> Result<(), TopicError> {
+async fn wait_until_known(admin: &AdminClient<DefaultClientContext>, name: &str) -> Result<(), TopicError> {
     let deadline = Instant::now() + CREATION_TIMEOUT;
     loop {
         let metadata = admin.inner().fetch_metadata(Some(name), CREATION_TIMEOUT)?;
@@ -116,7 +114,7 @@ async fn wait_until_known(
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(TopicFault::Partitions { topic: name.to_owned(), found, expected }.into());
+            return Err(TopicError::Unknown { topic: name.to_owned() });
         }
         // A topic that was just created takes a moment to be known to every broker.
         tokio::time::sleep(Duration::from_millis(20)).await;
