@@ -87,20 +87,16 @@ pub fn check_blocking(log: &Log) -> Result<(), TopicFault> {
 /// # Errors
 /// What can't be set.
 pub async fn repair(log: &Log) -> Result<Vec<TopicFault>, TopicFault> {
+    let admin: AdminClient<DefaultClientContext> = log.client().create()?;
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let mut repaired = Vec::new();
     for fault in faults(log).await? {
         let TopicFault::Setting { topic, way_out: REPAIR, .. } = &fault else { return Err(fault) };
-        let Some(declared) = topics::all().iter().find(|declared| log.name(&declared.name) == *topic) else {
-            return Err(fault);
-        };
+        let Some(declared) = topics::named(log.plain_name(topic)) else { return Err(fault) };
         let settings = topics::settings(declared);
         // This call sets back to its default what it does not name, so it names all.
-        let mut config = AlterConfig::new(ResourceSpecifier::Topic(topic));
-        for (name, value) in &settings {
-            config = config.set(name, value);
-        }
-        let admin: AdminClient<DefaultClientContext> = log.client().create()?;
-        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let config = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let config = settings.iter().fold(config, |config, (name, value)| config.set(name, value));
         for result in admin.alter_configs(&[config], &options).await? {
             result.map_err(|(_, code)| KafkaError::AdminOp(code))?;
         }
@@ -132,10 +128,9 @@ async fn faults(log: &Log) -> Result<Vec<TopicFault>, TopicFault> {
             there.push((topic, name));
         }
     }
-    let asked = there.iter().map(|(_, name)| ResourceSpecifier::Topic(name));
-    let specifiers: Vec<_> = asked.collect();
+    let asked = there.iter().map(|(_, name)| ResourceSpecifier::Topic(name)).collect::<Vec<_>>();
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-    let described = admin.describe_configs(&specifiers, &options).await?;
+    let described = admin.describe_configs(&asked, &options).await?;
     for ((topic, name), described) in there.iter().zip(described) {
         let described = match described {
             Ok(described) => described,

@@ -76,7 +76,11 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), SinkError> {
     let mut delays = backoff();
-    while let Err(fault) = topic_check::check(log).await {
+    loop {
+        // It waits for Kafka, so not on the runtime's threads.
+        let asked = log.clone();
+        let checked = tokio::task::spawn_blocking(move || topic_check::check_blocking(&asked)).await?;
+        let Err(fault) = checked else { break };
         tracing::error!(%fault, "a topic is refused; it is looked at again");
         readiness.set(false, fault.to_string());
         tokio::select! {
