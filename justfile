@@ -31,11 +31,12 @@ schemathesis:
 chaos-sink:
     SINK_KILLS=1000 cargo test --test it -- i6_killed_sinks_leave_every_view --nocapture
 
-# Bring up to date the pages that are made of the code. (docs/tables.md: tidewatch migrate --describe, with a database.)
+# Bring up to date the pages that are made of the code and of a database's description.
 docs:
     cargo run --quiet --bin tidewatch -- settings reference > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
     cargo run --quiet --bin tidewatch -- topology --format json > docs/architecture_flow.json.new && mv docs/architecture_flow.json.new docs/architecture_flow.json
     cargo run --quiet --bin tidewatch -- topology --format yaml > docs/architecture_flow.yaml.new && mv docs/architecture_flow.yaml.new docs/architecture_flow.yaml
+    RENEW_DOCS=1 cargo test --test it -- the_data_dictionary_is_current
 
 # What CI runs.
 ci:

@@ -152,8 +152,13 @@ mod tests {
     #[test]
     fn every_topic_loads() {
         for topic in all() {
-            if let Some(schema) = &topic.schema {
-                assert!(crate::codec::newest(schema).is_some(), "{} names an unknown schema", topic.name);
+            // A changelog's values are the engine's own, an intake's JSON or Avro.
+            let has_none = ["changelog-", "intake."].iter().any(|own| topic.name.starts_with(own));
+            match &topic.schema {
+                None => assert!(has_none, "{} needs a schema", topic.name),
+                Some(schema) => {
+                    assert!(crate::codec::newest(schema).is_some(), "{} names an unknown schema", topic.name);
+                }
             }
             assert_eq!(topic.config["message.timestamp.type"], "LogAppendTime", "I3: {}", topic.name);
             assert!(topic.partitions > 0);

@@ -62,11 +62,21 @@ pub enum ResourceError {
         /// The cause.
         source: FilterError,
     },
-    /// Its path is no path, or another's.
-    #[error("{file}: the path {path} is another's, or not of lower-case letters and '-'")]
+    /// Its path is no path.
+    #[error("{file}: the path {path} is the API's own, or not of lower-case letters and '-'")]
     Path {
         /// The file.
         file: String,
+        /// The path.
+        path: String,
+    },
+    /// Two have the same path.
+    #[error("{file} and {other}: both have the path {path}")]
+    Taken {
+        /// The one file.
+        file: String,
+        /// The other file.
+        other: String,
         /// The path.
         path: String,
     },

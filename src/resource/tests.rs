@@ -76,7 +76,8 @@ fn what_can_not_be_answered_is_known_at_start() {
     ] {
         assert_eq!(with(from, to).err(), Some(expected), "{to}");
     }
-    assert!(matches!(with("path: incidents", "path: signals"), Err(ResourceError::Path { .. })));
+    assert!(matches!(with("path: incidents", "path: signals"), Err(ResourceError::Taken { .. })));
+    assert!(matches!(with("path: incidents", "path: stream"), Err(ResourceError::Path { .. })));
     assert!(matches!(with("path: incidents", "path: findings"), Err(ResourceError::Parent { .. })));
 }
 

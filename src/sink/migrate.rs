@@ -273,7 +273,11 @@ fn load() -> Vec<Migration> {
         .collect();
     migrations.sort_by_key(|migration| migration.number);
     for pair in migrations.windows(2) {
-        assert!(pair[0].number < pair[1].number, "schemas/clickhouse: number {} is taken", pair[0].number);
+        let [first, second] = [pair[0].name, pair[1].name];
+        assert!(
+            pair[0].number < pair[1].number,
+            "schemas/clickhouse: {first} and {second} have the same number"
+        );
     }
     migrations
 }

@@ -24,7 +24,7 @@ fn every_migration_loads() {
 }
 
 /// What is recorded where these were applied.
-const CHECKSUMS: [(u32, &str); 12] = [
+const CHECKSUMS: [(u32, &str); 13] = [
     (1, "d8d6fa41578243ea4498991542f6850344bdd9a103b5ef18f0b35cbdd0a8f8b9"),
     (2, "7b27016ec9193f48f51c9d0232be355f8d923590fd0d807cc9ed66da21614cb6"),
     (3, "34450c01b5bc2994b2c5299b2b3a3bd58e771c5898f87390d4b8311c8be14245"),
@@ -37,14 +37,38 @@ const CHECKSUMS: [(u32, &str); 12] = [
     (10, "ed88821584b9955c3ab0fbcbb15248c16ab4e2098c53cb207ec3c6a1731b49e0"),
     (11, "4ef9ffad66416d72d858db4b828c73b723c5db846dcb2ee112b3b6772e339d8f"),
     (12, "9875157df661d827366ec60468dde745d913b4c244739f708e36caca8cd292ab"),
+    (13, "6c04cd8b49150e161e598a7917e4bf6154e26b6b3d235dbd7ac9dbd67f89a435"),
 ];
 
 #[test]
 fn no_file_has_changed() {
-    for (migration, (number, checksum)) in MIGRATIONS.iter().zip(CHECKSUMS) {
-        assert_eq!((migration.number, migration.checksum.as_str()), (number, checksum), "{}", migration.name);
+    let pinned = BTreeMap::from(CHECKSUMS);
+    for migration in MIGRATIONS.iter() {
+        let found = pinned.get(&migration.number).copied();
+        let name = migration.name;
+        assert_eq!(found, Some(migration.checksum.as_str()), "{name}; a new file is added to CHECKSUMS");
     }
+    assert_eq!(pinned.len(), MIGRATIONS.len());
     assert!(expanded("-- include nothing\n").unwrap_err().contains("include/nothing.sql"));
+}
+
+/// I1: of an id, the newest version is what holds; so every table of rows is one that keeps it, with a view of what holds.
+#[test]
+fn i1_every_topics_table_is_made() {
+    let statements: Vec<&str> =
+        MIGRATIONS.iter().flat_map(|migration| &migration.statements).map(String::as_str).collect();
+    let made = |start: String| {
+        let is_so = |statement: &&&str| statement.trim_start().starts_with(&start);
+        statements.iter().find(is_so).unwrap_or_else(|| panic!("no file of schemas/clickhouse says {start}…"))
+    };
+    for topic in crate::log::topics::all() {
+        let Some(table) = &topic.table else { continue };
+        let statement = made(format!("CREATE TABLE IF NOT EXISTS {table}\n"));
+        if topic.resource.is_some() {
+            assert!(statement.contains("ENGINE = ReplacingMergeTree(version, retracted)"), "{table}");
+            made(format!("CREATE OR REPLACE VIEW {table}_current AS"));
+        }
+    }
 }
 
 #[test]
