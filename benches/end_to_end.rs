@@ -24,7 +24,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidewatch::config::Config;
 use tidewatch::engine::FamilySettings;
 use tidewatch::http::Health;
-use tidewatch::log::Log;
+use tidewatch::log::{Log, topics};
 use tidewatch::runtime;
 use tidewatch::runtime::Job;
 use tidewatch_local::parts::PartName;
@@ -144,27 +144,18 @@ fn compare(records: u64) -> Result<(), Failure> {
 
 /// Creates the topics and appends the bids.
 fn fill(log: &Log, bids: impl Iterator<Item = Bid>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(topics::create(log))?;
     let admin: AdminClient<DefaultClientContext> = log.client().create()?;
-    let names = [
-        "bids",
-        "bid-totals",
-        "changelog-bids",
-        "dead-letters",
-        "late-events",
-        "progress",
-        "accounting",
-        "settings",
-    ]
-    .map(|topic| log.name(topic));
-    let topics: Vec<NewTopic<'_>> = names
+    let names = ["bids", "bid-totals", "changelog-bids"].map(|topic| log.name(topic));
+    let own: Vec<NewTopic<'_>> = names
         .iter()
         .map(|name| {
             let topic = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1));
             topic.set("message.timestamp.type", "LogAppendTime").set("retention.ms", "-1")
         })
         .collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(admin.create_topics(&topics, &AdminOptions::new()))?;
+    runtime.block_on(admin.create_topics(&own, &AdminOptions::new()))?;
     let producer: BaseProducer = log.producer().create()?;
     for bid in bids {
         let (key, value) = (bid.key(), bid.encode());

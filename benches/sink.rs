@@ -17,7 +17,7 @@ use rdkafka::message::{OwnedMessage, Timestamp};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidewatch::codec;
 use tidewatch::config::Config;
-use tidewatch::engine::rows::{Evidence, RecordReference, RowMeta};
+use tidewatch::engine::rows::{Evidence, RowMeta};
 use tidewatch::families::incident::{Incident, Severity};
 use tidewatch::http::Health;
 use tidewatch::log::{Log, lag, topics};
@@ -206,11 +206,11 @@ fn server_cpu(pid: u32) -> Result<f64, Failure> {
 
 /// An incident as the operators emit it: a breach, with three records behind it.
 fn incident(number: u64) -> Incident {
-    let record = |place: u64| RecordReference {
+    let evidence = Evidence {
+        count: 3,
         topic: "civic".into(),
         partition: (number % 4) as i32,
-        offset: (number * 3 + place) as i64,
-        event_id: format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into(),
+        offsets: (0..3).map(|place| (number * 3 + place) as i64).collect(),
     };
     let id = Uuid::new_v8(
         (u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)).to_be_bytes(),
@@ -229,7 +229,7 @@ fn incident(number: u64) -> Incident {
             operator_version: 1,
             settings_version: 1,
             first_arrival: at,
-            evidence: Evidence { count: 3, first: (0..3).map(record).collect(), last: Vec::new() },
+            evidence,
         },
         family: "civic".into(),
         rule: "sla_breach".into(),

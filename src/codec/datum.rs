@@ -147,22 +147,41 @@ impl<'a> Datum<'a> {
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let mut total = 0;
-        loop {
-            let count = self.long()?;
+        let (mut blocks, mut total) = (Blocks::default(), 0);
+        while blocks.next(self)? {
+            item(self)?;
+            total += 1;
+        }
+        Ok(total)
+    }
+}
+
+/// Where the reader of an `array` or a `map` stands in its blocks.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    left: usize,
+}
+
+impl Blocks {
+    /// Whether a further item follows; it is to be read before this is asked again, and takes a byte at least.
+    ///
+    /// # Errors
+    /// The blocks don't follow the format.
+    #[inline]
+    pub fn next(&mut self, datum: &mut Datum<'_>) -> Result<bool, Malformed> {
+        if self.left == 0 {
+            let count = datum.long()?;
             if count == 0 {
-                return Ok(total);
+                return Ok(false);
             }
             if count < 0 {
-                self.long()?; // the block's size in bytes: nobody needs it here
+                datum.long()?; // the block's size in bytes: nobody needs it here
             }
             // No item is smaller than a byte: an absurd count is known at once.
-            let within = usize::try_from(count.unsigned_abs()).ok().filter(|count| *count <= self.left());
-            let items = within.ok_or(Malformed::Length(count, self.left()))?;
-            for _ in 0..items {
-                item(self)?;
-            }
-            total += items;
+            let within = usize::try_from(count.unsigned_abs()).ok().filter(|count| *count <= datum.left());
+            self.left = within.ok_or(Malformed::Length(count, datum.left()))?;
         }
+        self.left -= 1;
+        Ok(true)
     }
 }

@@ -7,6 +7,8 @@
 //! <https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format>.
 
 pub mod datum;
+pub mod decode;
+pub mod encode;
 pub(crate) mod json;
 pub mod json_program;
 pub mod path;
@@ -19,11 +21,16 @@ use std::sync::LazyLock;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::schema::ResolvedSchema;
 use apache_avro::types::Value;
-use apache_avro::writer::datum::GenericDatumWriter;
 use include_dir::{Dir, include_dir};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use self::datum::Datum;
+use self::decode::{Decoder, Unfit};
+use self::encode::Encoder;
+use self::shape::{Scoped, Shape};
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/schemas/avro");
 
@@ -79,6 +86,14 @@ pub enum CodecError {
         /// What Avro says.
         source: Box<apache_avro::Error>,
     },
+    /// The value is not of the schema's form.
+    #[error("the value does not follow schema {id}: {message}")]
+    Form {
+        /// The schema's id.
+        id: u32,
+        /// What differs.
+        message: String,
+    },
     /// The datum does not follow its schema, as the reader of [`datum`] sees it.
     #[error("the value does not follow schema {id}: byte {at}: {source}")]
     Malformed {
@@ -109,18 +124,21 @@ pub struct PinnedSchema {
     pub text: &'static str,
     /// The schema, parsed.
     pub schema: &'static Schema,
+    shape: Shape,
     reader: GenericDatumReader<'static>,
-    writer: GenericDatumWriter<'static>,
 }
 
 impl PinnedSchema {
-    fn parse(id: u32, subject: &'static str, text: &'static str) -> Result<Self, apache_avro::Error> {
-        // Leaked once: readers and writers borrow the schema for as long as the program runs.
-        let schema: &'static Schema = Box::leak(Box::new(Schema::parse_str(text)?));
+    fn parse(id: u32, subject: &'static str, text: &'static str) -> Result<Self, String> {
+        let said = |error: apache_avro::Error| error.to_string();
+        // Leaked once: readers and shapes borrow the schema for as long as the program runs.
+        let schema: &'static Schema = Box::leak(Box::new(Schema::parse_str(text).map_err(said)?));
+        let names = ResolvedSchema::new(schema).map_err(said)?;
+        let shape = Shape::new(Scoped::new(schema, names.get_names()));
+        let shape = shape.ok_or("it has a type that is not read here, or contains itself")?;
         // Human-readable: ids are strings on the wire, as stock clients expect them.
-        let reader = GenericDatumReader::builder(schema).human_readable(true).build()?;
-        let writer = GenericDatumWriter::builder(schema).human_readable(true).build()?;
-        Ok(Self { id, subject, text, schema, reader, writer })
+        let reader = GenericDatumReader::builder(schema).human_readable(true).build().map_err(said)?;
+        Ok(Self { id, subject, text, schema, shape, reader })
     }
 
     /// A value, framed.
@@ -134,25 +152,26 @@ impl PinnedSchema {
     pub fn encode_into<T: Serialize>(&self, value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         bytes.push(MAGIC);
         bytes.extend_from_slice(&self.id.to_be_bytes());
-        self.writer.write_ser(bytes, value).map_err(|source| self.error(source))?;
-        Ok(())
+        value.serialize(Encoder::new(&self.shape, bytes)).map_err(|unfit| self.unfit(0, unfit))
     }
 
-    fn read<T>(
-        &self,
-        mut datum: &[u8],
-        read: impl FnOnce(&GenericDatumReader<'static>, &mut &[u8]) -> Result<T, apache_avro::Error>,
-    ) -> Result<T, CodecError> {
-        let value = read(&self.reader, &mut datum).map_err(|source| self.error(source))?;
-        // Avro itself would pass over what is left; a torn or foreign value must not look whole.
-        match datum.len() {
+    /// Reads a value.
+    fn decode<'a, T: Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, CodecError> {
+        let mut datum = Datum::new(bytes);
+        let value = T::deserialize(Decoder::new(&self.shape, &mut datum));
+        let value = value.map_err(|unfit| self.unfit(bytes.len() - datum.left(), unfit))?;
+        // A torn or foreign value must not look whole.
+        match datum.left() {
             0 => Ok(value),
             left => Err(CodecError::Remainder { id: self.id, left }),
         }
     }
 
-    fn error(&self, source: apache_avro::Error) -> CodecError {
-        CodecError::Avro { id: self.id, source: Box::new(source) }
+    fn unfit(&self, at: usize, unfit: Unfit) -> CodecError {
+        match unfit {
+            Unfit::Malformed(source) => CodecError::Malformed { id: self.id, at, source },
+            Unfit::Form(message) => CodecError::Form { id: self.id, message },
+        }
     }
 }
 
@@ -182,14 +201,19 @@ pub fn decode<T: DeserializeOwned>(subject: &'static str, bytes: Option<&[u8]>) 
     if schema.subject != subject {
         return Err(CodecError::WrongSubject { id: schema.id, found: schema.subject, expected: subject });
     }
-    schema.read(datum, |reader, datum| reader.read_deser(datum))
+    schema.decode(datum)
 }
 
 /// Reads a value of any subject as Avro's own generic value, with its schema.
 pub fn decode_generic(bytes: Option<&[u8]>) -> Result<(&'static PinnedSchema, Value), CodecError> {
-    let (schema, datum) = unframe(bytes)?;
-    let value = schema.read(datum, |reader, datum| reader.read_value(datum))?;
-    Ok((schema, value))
+    let (schema, mut datum) = unframe(bytes)?;
+    let value = schema.reader.read_value(&mut datum);
+    let value = value.map_err(|source| CodecError::Avro { id: schema.id, source: Box::new(source) })?;
+    // Avro itself would pass over what is left.
+    match datum.len() {
+        0 => Ok((schema, value)),
+        left => Err(CodecError::Remainder { id: schema.id, left }),
+    }
 }
 
 /// Takes a value apart: its schema and its datum.
@@ -229,13 +253,20 @@ fn load() -> BTreeMap<u32, PinnedSchema> {
             .unwrap_or_else(|| panic!("schemas/avro/{name}: expected a name like 007-subject.avsc"));
         let text = file.contents_utf8().unwrap_or_else(|| panic!("schemas/avro/{name}: not UTF-8"));
         let text = expanded(text).unwrap_or_else(|error| panic!("schemas/avro/{name}: {error}"));
+        // Avro says only that it is no JSON; serde says at which line.
+        let json = serde_json::from_str::<serde::de::IgnoredAny>(text);
+        json.unwrap_or_else(|error| panic!("schemas/avro/{name}, with what it includes: {error}"));
         let schema = PinnedSchema::parse(id, subject, text)
             .unwrap_or_else(|error| panic!("schemas/avro/{name}: {error}"));
-        let former = schemas.insert(id, schema);
-        assert!(former.is_none(), "schemas/avro/{name}: the id {id} is taken");
+        if let Some(former) = schemas.insert(id, schema) {
+            panic!("schemas/avro/{name}: the id {id} is that of the subject {}", former.subject);
+        }
     }
     schemas
 }
+
+#[cfg(test)]
+mod struct_tests;
 
 #[cfg(test)]
 mod tests {
@@ -271,7 +302,7 @@ mod tests {
     }
 
     /// SHA-256 of each schema's JSON without its descriptions. Whoever has an id has the schema: a new one gets a new id.
-    const DIGESTS: [(u32, &str); 14] = [
+    const DIGESTS: [(u32, &str); 18] = [
         (1, "0e3e61bdf75c0bdf1819c90eb452438b3bac876fc72116e41119ccdff11b66e4"),
         (2, "563cb6c552c8e920d5f4a66cb7e1af6c2d84681b4a529784892ff9e6c4ca276c"),
         (3, "ed6dcf916ffae9df3272318b67c0774510af854add63c1d8fdffe20707e7e647"),
@@ -286,6 +317,10 @@ mod tests {
         (12, "149146131ac749c96d7860030ea0c94129e88b681d0cd27c8a6b5fabf7abc0ea"),
         (13, "09df7217b051f79fd93ba0af36b8ac2ac7ad60fd3133defc0709ad6a156863c1"),
         (14, "8258ea2af362a87cadc99a31d41ee87de40e600a7c6e16738ccc5b892b78d2fd"),
+        (15, "e3380fdf591e37f5eb009588f2d53b805ea08573428fddfb7440ef64e23ca608"),
+        (16, "4cdecfae0f154ee330b0401c393053c8a9679ebee053122260f854de2e246830"),
+        (17, "3c4b9a77527d70a1cfdf1adf0eaa3f477f4b03f7ac7b04eb27839f19e41f8565"),
+        (18, "efebf6eb66f7c5b86f0069106a3d51994405d3dd2244e91ab35c32761b54db2b"),
     ];
 
     fn without_docs(value: serde_json::Value) -> serde_json::Value {
@@ -305,11 +340,14 @@ mod tests {
 
     #[test]
     fn no_schema_has_changed() {
-        for (id, expected) in DIGESTS {
-            let json = without_docs(serde_json::from_str(schemas()[&id].text).unwrap()).to_string();
+        let pinned = BTreeMap::from(DIGESTS);
+        for (id, schema) in schemas() {
+            let json = without_docs(serde_json::from_str(schema.text).unwrap()).to_string();
             let digest: String = Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(digest, expected, "schema {id}");
+            let found = pinned.get(id).copied();
+            assert_eq!(found, Some(digest.as_str()), "schema {id}; a new one is added to DIGESTS");
         }
+        assert_eq!(pinned.len(), schemas().len());
     }
 
     #[test]

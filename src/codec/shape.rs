@@ -1,7 +1,10 @@
-//! How the values of a schema lie in a datum: enough to pass over them, and to know that they follow it.
+//! How the values of a schema lie in a datum: compiled once a schema, to pass over them, to read them into structs
+//! ([`decode`](super::decode)) and to write structs ([`encode`](super::encode)).
+
+use std::sync::OnceLock;
 
 use apache_avro::Schema;
-use apache_avro::schema::{NamesRef, UuidSchema};
+use apache_avro::schema::{NamesRef, RecordField, UuidSchema};
 
 use crate::codec::datum::{Datum, Malformed};
 
@@ -43,6 +46,10 @@ pub enum Shape {
     Int,
     /// A number of up to 64 bits.
     Long,
+    /// `float`.
+    Float,
+    /// `double`.
+    Double,
     /// `fixed` of this many bytes.
     Fixed(usize),
     /// `bytes`.
@@ -51,16 +58,54 @@ pub enum Shape {
     Text,
     /// A string that spells a UUID.
     Uuid,
-    /// One of so many symbols.
-    Enum(usize),
+    /// One of these symbols.
+    Enum(Vec<String>),
     /// `array`.
     Array(Box<Shape>),
     /// `map`.
     Map(Box<Shape>),
     /// A union of these branches.
     Union(Vec<Shape>),
-    /// One after the other.
-    Record(Vec<Shape>),
+    /// A record.
+    Record(RecordShape),
+}
+
+/// How a record lies in a datum: its fields, one after the other.
+#[derive(Debug, PartialEq)]
+pub struct RecordShape {
+    /// Its name, by which a union tells its branches apart.
+    pub name: String,
+    /// The fields, by name.
+    pub fields: Vec<(String, Shape)>,
+    same: SameOrder,
+}
+
+/// The fields of a struct that are those of the record, in the same order: remembered, for to compare them costs more than to read
+/// one.
+#[derive(Debug, Default)]
+struct SameOrder(OnceLock<&'static [&'static str]>);
+
+impl PartialEq for SameOrder {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl RecordShape {
+    /// Whether a struct of these fields has those of the record, in their order.
+    #[inline]
+    pub fn is_in_order(&self, fields: &'static [&'static str]) -> bool {
+        // What is static and lies at the same place is the same.
+        if self.same.0.get().is_some_and(|known| std::ptr::eq(*known, fields)) {
+            return true;
+        }
+        let is_same = fields.iter().eq(self.fields.iter().map(|(name, _)| name));
+        if is_same {
+            // Another struct may have been first: then this one is compared each time.
+            let _ = self.same.0.set(fields);
+        }
+        is_same
+    }
 }
 
 impl Shape {
@@ -84,13 +129,13 @@ impl Shape {
             | Schema::LocalTimestampMillis
             | Schema::LocalTimestampMicros
             | Schema::LocalTimestampNanos => Self::Long,
-            Schema::Float => Self::Fixed(4),
-            Schema::Double => Self::Fixed(8),
+            Schema::Float => Self::Float,
+            Schema::Double => Self::Double,
             Schema::Fixed(fixed) => Self::Fixed(fixed.size),
             Schema::Bytes => Self::Bytes,
             Schema::String => Self::Text,
             Schema::Uuid(UuidSchema::String) => Self::Uuid,
-            Schema::Enum(symbols) => Self::Enum(symbols.symbols.len()),
+            Schema::Enum(symbols) => Self::Enum(symbols.symbols.clone()),
             Schema::Array(array) => {
                 let items = Self::within(scoped.part(&array.items)?, around)?;
                 // How many there are would be bound by nothing.
@@ -110,11 +155,13 @@ impl Shape {
                     return None;
                 }
                 around.push(scoped.schema);
-                let fields = record.fields.iter();
-                let fields: Option<_> =
-                    fields.map(|field| Self::within(scoped.part(&field.schema)?, around)).collect();
+                let field = |field: &'a RecordField| {
+                    Some((field.name.clone(), Self::within(scoped.part(&field.schema)?, around)?))
+                };
+                let fields: Option<_> = record.fields.iter().map(field).collect();
                 around.pop();
-                Self::Record(fields?)
+                let name = record.name.name().to_owned();
+                Self::Record(RecordShape { name, fields: fields?, same: SameOrder::default() })
             }
             _ => return None,
         };
@@ -125,7 +172,7 @@ impl Shape {
     fn is_empty(&self) -> bool {
         match self {
             Self::Nothing | Self::Fixed(0) => true,
-            Self::Record(fields) => fields.iter().all(Self::is_empty),
+            Self::Record(record) => record.fields.iter().all(|(_, field)| field.is_empty()),
             _ => false,
         }
     }
@@ -140,11 +187,13 @@ impl Shape {
             Self::Boolean => drop(datum.boolean()?),
             Self::Int => drop(datum.int()?),
             Self::Long => drop(datum.long()?),
+            Self::Float => drop(datum.float()?),
+            Self::Double => drop(datum.double()?),
             Self::Fixed(length) => drop(datum.take(*length)?),
             Self::Bytes => drop(datum.bytes()?),
             Self::Text => drop(datum.text()?),
             Self::Uuid => drop(datum.uuid()?),
-            Self::Enum(count) => drop(datum.index(*count)?),
+            Self::Enum(symbols) => drop(datum.index(symbols.len())?),
             Self::Array(items) => drop(datum.items(|datum| items.skip(datum))?),
             Self::Map(values) => {
                 datum.items(|datum| {
@@ -153,7 +202,7 @@ impl Shape {
                 })?;
             }
             Self::Union(branches) => branches[datum.index(branches.len())?].skip(datum)?,
-            Self::Record(fields) => fields.iter().try_for_each(|field| field.skip(datum))?,
+            Self::Record(record) => record.fields.iter().try_for_each(|(_, field)| field.skip(datum))?,
         }
         Ok(())
     }

@@ -221,8 +221,8 @@ impl<O: Operator> Context<'_, O> {
     }
 
     /// Adds the record at work to the evidence of a row (I8).
-    pub fn add_evidence(&self, evidence: &mut EvidenceState, event: &O::Event) {
-        evidence.push(self.position.offset, &event.identity().name());
+    pub fn add_evidence(&self, evidence: &mut EvidenceState) {
+        evidence.push(self.position.offset);
     }
 
     /// The id of a row, the same in all its versions. It is made of tenant, operator, key, and `parts`: usually the kind

@@ -2,8 +2,6 @@
 //! be ([`DerivedRow`], [`OperatorRow`]). Texts are short ones that lie in place, or shared with the state from which they
 //! come: most records emit a row.
 
-use std::sync::Arc;
-
 use compact_str::CompactString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -42,28 +40,20 @@ pub struct RowMeta {
     pub evidence: Evidence,
 }
 
-/// A record of a family topic, named for good.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordReference {
-    /// Family topic.
-    pub topic: Arc<str>,
-    /// Partition.
-    pub partition: i32,
-    /// Offset.
-    pub offset: i64,
-    /// The producer's event id.
-    pub event_id: Arc<str>,
-}
-
-/// The records behind a row (I8): the first 8, the last 24 after those, and how many there were.
+/// The records behind a row (I8). One partition has them all (I2), so that and the topic are said once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// How many records are behind the row.
     pub count: i64,
-    /// The first of them, in the order of the log; at most 8.
-    pub first: Vec<RecordReference>,
-    /// The last of them, in the order of the log; at most 24, none of which is in `first`.
-    pub last: Vec<RecordReference>,
+    /// The input topic. Empty in rows of a former version, whose evidence is not read.
+    #[serde(default)]
+    pub topic: CompactString,
+    /// Its partition.
+    #[serde(default)]
+    pub partition: i32,
+    /// The offsets of the first 8 and of the last 24 after those, in the order of the log.
+    #[serde(default)]
+    pub offsets: Vec<i64>,
 }
 
 /// A record that could not be folded, kept whole. Topic `dead-letters`.

@@ -230,7 +230,7 @@ impl<A: Aggregate> Windowed<A> {
         let offset = context.offset();
         if let Some(WindowedEntry::Window { evidence, value, .. }) = context.get_mut(&name) {
             if let Some(evidence) = evidence {
-                evidence.push(offset, &event.identity().name());
+                evidence.push(offset);
             }
             self.aggregate.add(value, event);
         }

@@ -11,6 +11,9 @@ pub mod statistics;
 pub mod topic_check;
 pub mod topics;
 
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
 pub use position::{LogPosition, NotAPosition};
 use rdkafka::ClientConfig;
 pub use restarts::Restarts;
@@ -21,12 +24,14 @@ use crate::config::KafkaConfig;
 #[derive(Debug, Clone)]
 pub struct Log {
     config: KafkaConfig,
+    /// When the topics were last found to be as declared, by any part of this process ([`topic_check`]).
+    checked: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Log {
     /// The log that `config` names.
     pub fn new(config: &KafkaConfig) -> Self {
-        Self { config: config.clone() }
+        Self { config: config.clone(), checked: Arc::default() }
     }
 
     /// The name on the cluster of a topic, group or transactional id.

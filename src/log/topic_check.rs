@@ -1,6 +1,8 @@
 //! Whether the topics on the cluster are as their files say: who stamps their times (I3), what is kept (I1), where keys lie.
 
-use std::time::Duration;
+use std::fmt;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -11,6 +13,8 @@ use super::topics::{self, Topic};
 
 /// How long Kafka may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// For so long a look at the topics serves all parts of a process.
+const TOGETHER: Duration = Duration::from_secs(2);
 
 /// The settings that decide what a record's time is, and which records stay; and what they are where a file does not say.
 const SETTINGS: [(&str, Option<&str>); 5] = [
@@ -54,14 +58,30 @@ pub enum TopicFault {
         /// What its file says.
         expected: String,
         /// What can be done.
-        way_out: &'static str,
+        way_out: WayOut,
     },
 }
 
-/// `--repair` will do.
-const REPAIR: &str = "`tidewatch migrate --repair` sets it";
-/// Records are there already.
-const RECORDS: &str = "its records have the times of their producers; delete it and run `tidewatch migrate`, or begin anew under another kafka.prefix";
+/// What can be done about a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WayOut {
+    /// It can be set.
+    Repair,
+    /// It can't, for records are there already.
+    Anew,
+}
+
+impl fmt::Display for WayOut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Repair => "`tidewatch migrate --repair` sets it",
+            Self::Anew => {
+                "its records have the times of their producers; delete it and run `tidewatch migrate`, or begin anew under \
+                 another kafka.prefix"
+            }
+        })
+    }
+}
 
 /// Looks at the topics that are there. What may not be looked at is passed over, with a warning.
 ///
@@ -74,12 +94,17 @@ pub async fn check(log: &Log) -> Result<(), TopicFault> {
     }
 }
 
-/// As [`check`], on a thread that may wait.
+/// As [`check`], on a thread that may wait. The parts of a process that start together look once.
 ///
 /// # Errors
 /// The first fault.
 pub fn check_blocking(log: &Log) -> Result<(), TopicFault> {
-    futures::executor::block_on(check(log))
+    let mut checked = log.checked.lock().unwrap_or_else(PoisonError::into_inner);
+    if checked.is_none_or(|checked| checked.elapsed() > TOGETHER) {
+        futures::executor::block_on(check(log))?;
+        *checked = Some(Instant::now());
+    }
+    Ok(())
 }
 
 /// Sets what can be set without harm: all but the timestamp type of a topic that has records. Returns what it has set.
@@ -91,7 +116,7 @@ pub async fn repair(log: &Log) -> Result<Vec<TopicFault>, TopicFault> {
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let mut repaired = Vec::new();
     for fault in faults(log).await? {
-        let TopicFault::Setting { topic, way_out: REPAIR, .. } = &fault else { return Err(fault) };
+        let TopicFault::Setting { topic, way_out: WayOut::Repair, .. } = &fault else { return Err(fault) };
         let Some(declared) = topics::named(log.plain_name(topic)) else { return Err(fault) };
         let settings = topics::settings(declared);
         // This call sets back to its default what it does not name, so it names all.
@@ -157,7 +182,7 @@ async fn faults(log: &Log) -> Result<Vec<TopicFault>, TopicFault> {
                     setting,
                     found: found.to_owned(),
                     expected: expected.to_owned(),
-                    way_out: if is_safe { REPAIR } else { RECORDS },
+                    way_out: if is_safe { WayOut::Repair } else { WayOut::Anew },
                 });
             }
         }

@@ -10,7 +10,7 @@ mod filter;
 mod record;
 mod stored;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use apache_avro::Schema;
@@ -31,7 +31,8 @@ use crate::log::topics::{self, Topic};
 
 /// What every row carries, before and behind its own fields.
 const LEADING: [&str; 5] = ["id", "version", "operator", "operator_version", "settings_version"];
-const TRAILING: [&str; 5] = ["first_arrival", "final", "evidence_count", "evidence_first", "evidence_last"];
+const TRAILING: [&str; 6] =
+    ["first_arrival", "final", "evidence_count", "evidence_topic", "evidence_partition", "evidence_offsets"];
 /// What the API itself has behind a resource, or in its place.
 const RESERVED: [&str; 3] = ["evidence", "stream", "resources"];
 
@@ -143,13 +144,14 @@ fn compile(topics: &'static [Topic]) -> Result<Vec<Resource>, ResourceError> {
     let declared = topics.iter().filter_map(|topic| Some((topic, topic.resource.as_ref()?)));
     let resources: Vec<Resource> =
         declared.map(|(topic, declaration)| Resource::new(topic, declaration)).collect::<Result<_, _>>()?;
-    let mut paths = BTreeSet::from(RESERVED.map(str::to_owned));
+    let mut paths = BTreeMap::new();
     for resource in &resources {
         let lists =
             resource.parents.iter().map(|parent| format!("{}/{{id}}/{}", parent.resource, parent.path));
         for path in std::iter::once(resource.path().to_owned()).chain(lists) {
-            if !paths.insert(path.clone()) {
-                return Err(ResourceError::Path { file: error::file(resource.topic), path });
+            if let Some(other) = paths.insert(path.clone(), resource.topic) {
+                let [file, other] = [resource.topic, other].map(error::file);
+                return Err(ResourceError::Taken { file, other, path });
             }
         }
     }

@@ -42,7 +42,7 @@ pub enum SinkError {
     /// A dead letter can't be encoded, so its record may not be passed over.
     #[error("a dead letter can't be encoded: {0}")]
     Letter(#[from] CodecError),
-    /// The task that writes a batch panicked, so what comes after that batch may not be committed.
-    #[error("writing a batch failed: {0}")]
-    Writer(#[from] JoinError),
+    /// A task of the sink panicked: what it was about may not be committed.
+    #[error("a part of the sink ended unexpectedly: {0}")]
+    Part(#[from] JoinError),
 }

@@ -247,7 +247,7 @@ fn current(rows: Vec<SlaRow>) -> BTreeMap<Uuid, String> {
         };
         (meta.version, meta.settings_version) = (0, 0);
         // It grows with each record, also with one that changes nothing else; rows that follow show what there is then.
-        meta.evidence = Evidence { count: 0, first: Vec::new(), last: Vec::new() };
+        meta.evidence = Evidence::default();
         let (id, is_retracted) = (meta.id, meta.retracted);
         last.insert(id, (!is_retracted).then(|| format!("{row:?}")));
     }

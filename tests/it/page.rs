@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rdkafka::message::{Message, OwnedMessage};
 use serde_json::{Value, json};
-use tidewatch::engine::rows::{Evidence, RecordReference};
+use tidewatch::engine::rows::Evidence;
 use tidewatch::families::incident::{Incident, Severity};
 use tidewatch::families::interactions::event::{Body, Interaction, Request, Scroll};
 
@@ -489,14 +489,8 @@ async fn an_incident_of_a_session_is_shown_with_what_happened_around_it() {
     sessions::emit_events(&system, events);
     let records = system.read_committed("interactions");
     let (partition, records) = records.into_iter().find(|(_, records)| !records.is_empty()).unwrap();
-    let reference = |record: &OwnedMessage| RecordReference {
-        topic: "interactions".into(),
-        partition,
-        offset: record.offset(),
-        event_id: "".into(),
-    };
-    incident.meta.evidence =
-        Evidence { count: 3, first: records[..3].iter().map(reference).collect(), last: Vec::new() };
+    let offsets = records[..3].iter().map(OwnedMessage::offset).collect();
+    incident.meta.evidence = Evidence { count: 3, topic: "interactions".into(), partition, offsets };
     let mut overdue = sessions::incident(sessions::meta("boston", "x", 3, 5), "x", "x", at);
     (overdue.family, overdue.rule, overdue.title) =
         ("civic".into(), "sla_breach".into(), "Overdue: Bench".into());

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tidewatch::codec;
 use tidewatch::engine::id;
-use tidewatch::engine::rows::{Evidence, OutputEnd, Progress, RecordReference, RowMeta};
+use tidewatch::engine::rows::{Evidence, OutputEnd, Progress, RowMeta};
 use tidewatch::families::incident::{Incident, Severity};
 use tidewatch::families::interactions::event::{
     Body, Custom, Failure, FailureKind, Field, FieldKind, Interaction, Moves, Mutation, Navigation,
@@ -46,12 +46,7 @@ fn rfc3339(millis: i64) -> String {
 
 /// What names a row of a tenant's session: the row of that number, as it is after `offset` records.
 pub fn meta(tenant: &str, session: &str, number: u128, offset: i64) -> RowMeta {
-    let reference = RecordReference {
-        topic: "interactions".into(),
-        partition: 0,
-        offset: 999_999,
-        event_id: format!("{session}-1").into(),
-    };
+    let evidence = Evidence { count: 1, topic: "interactions".into(), partition: 0, offsets: vec![999_999] };
     RowMeta {
         id: Uuid::from_u128(number),
         version: id::version(0, offset, 0),
@@ -64,7 +59,7 @@ pub fn meta(tenant: &str, session: &str, number: u128, offset: i64) -> RowMeta {
         operator_version: 1,
         settings_version: 0,
         first_arrival: now(),
-        evidence: Evidence { count: 1, first: vec![reference], last: Vec::new() },
+        evidence,
     }
 }
 

@@ -124,7 +124,9 @@ impl<S: Source> Transform<S> {
         let event: S::Event = codec::decode(S::NAME, Some(bytes)).map_err(|error| {
             undecodable(match error {
                 // Avro's own words may hold a value.
-                CodecError::Avro { id, .. } => format!("the value does not follow schema {id}"),
+                CodecError::Avro { id, .. } | CodecError::Form { id, .. } => {
+                    format!("the value does not follow schema {id}")
+                }
                 other => other.to_string(),
             })
         })?;

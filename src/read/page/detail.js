@@ -6,7 +6,7 @@ import { element, number, time } from "./dom.js";
 import { showTimeline } from "./timeline.js";
 
 /** What the row says already, or what only the evidence can say better. */
-const LEFT_OUT = new Set(["evidence_first", "evidence_last", "as_of", "stale"]);
+const LEFT_OUT = new Set(["evidence_topic", "evidence_partition", "evidence_offsets", "as_of", "stale"]);
 /** A time, as the API spells it. */
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 

@@ -69,13 +69,13 @@ function pages(session, incident, options) {
 
 /** Events and signals in the order of time, a signal before the event with which it begins. */
 function entries(events, signals, incident) {
-  const named = [...incident.evidence_first, ...incident.evidence_last];
-  const evidence = new Set(named.map(({ partition, offset }) => `${partition}@${offset}`));
+  const { evidence_partition, evidence_offsets } = incident;
+  const isEvidence = ({ partition, offset }) => partition === evidence_partition && evidence_offsets.includes(offset);
   const all = [
     ...signals.map((signal) => ({ at: signal.started_at, made: () => signalEntry(signal, incident) })),
     ...events.map((event) => ({
       at: event.occurred_at,
-      made: () => eventEntry(event, incident, evidence.has(`${event.partition}@${event.offset}`)),
+      made: () => eventEntry(event, incident, isEvidence(event)),
     })),
   ];
   // Sorting keeps the order of what happened at the same time.

@@ -7,7 +7,7 @@ use rdkafka::message::OwnedMessage;
 use uuid::Uuid;
 
 use super::*;
-use crate::engine::rows::{Evidence, RecordReference, RowMeta};
+use crate::engine::rows::{Evidence, RowMeta};
 use crate::families::civic::event::{Body, CivicEvent, IssueStatus, IssueStatusChanged};
 use crate::families::incident::{Incident, Severity};
 
@@ -25,8 +25,7 @@ fn plan(table: &[(&str, &str, &str)]) -> Result<Plan, PlanError> {
 }
 
 fn incident() -> Incident {
-    let record = RecordReference { topic: "civic".into(), partition: 2, offset: 3, event_id: "e".into() };
-    let evidence = Evidence { count: 1, first: vec![record], last: Vec::new() };
+    let evidence = Evidence { count: 1, topic: "civic".into(), partition: 2, offsets: vec![3] };
     Incident {
         meta: RowMeta {
             id: Uuid::from_u128(1),
@@ -76,8 +75,8 @@ fn columns_find_their_fields() {
         ("retracted", "UInt8", ""),
         ("meta_key", "String", ""),
         ("evidence_count", "UInt8", ""),
-        ("evidence_first", "Array(Tuple(offset UInt8, topic String))", ""),
-        ("meta_evidence_last", "Array(Tuple(offset UInt8))", ""),
+        ("evidence_partition", "UInt8", ""),
+        ("meta_evidence_offsets", "Array(UInt8)", ""),
         ("ended_at", "Nullable(DateTime64(3, 'UTC'))", ""),
         ("inserted_at", "DateTime64(3, 'UTC')", "DEFAULT"),
         ("month", "UInt32", "MATERIALIZED"),
@@ -85,13 +84,10 @@ fn columns_find_their_fields() {
     .unwrap();
     assert_eq!(
         plan.insert(),
-        "INSERT INTO `t` (`version`, `retracted`, `meta_key`, `evidence_count`, `evidence_first`, \
-         `meta_evidence_last`, `rule`, `ended_at`) FORMAT RowBinary"
+        "INSERT INTO `t` (`version`, `retracted`, `meta_key`, `evidence_count`, `evidence_partition`, \
+         `meta_evidence_offsets`, `rule`, `ended_at`) FORMAT RowBinary"
     );
-    assert_eq!(
-        row(&plan, &incident()).unwrap(),
-        b"\x02\x01\x01\x03t/a\x01\x01\x03\x05civic\x00\x0asla_breach\x01"
-    );
+    assert_eq!(row(&plan, &incident()).unwrap(), b"\x02\x01\x01\x03t/a\x01\x02\x01\x03\x0asla_breach\x01");
 }
 
 #[test]
@@ -145,6 +141,11 @@ fn values_of_an_older_schema_are_read_as_the_newest() {
     let Value::Record(mut fields) = value else { panic!("{value:?}") };
     let Value::Record(meta) = &mut fields[0].1 else { panic!("{fields:?}") };
     meta.retain(|(name, _)| name != "final" && name != "merged_into");
+    let Some((_, Value::Record(evidence))) = meta.iter_mut().find(|(name, _)| name == "evidence") else {
+        panic!("{meta:?}")
+    };
+    evidence.truncate(1);
+    evidence.extend(["first", "last"].map(|name| (name.to_owned(), Value::Array(Vec::new()))));
     let old = codec::schemas().get(&3).unwrap();
     let mut bytes = vec![0, 0, 0, 0, 3];
     let writer = GenericDatumWriter::builder(old.schema).human_readable(true).build().unwrap();

@@ -1,7 +1,6 @@
 //! The records behind a row, read back from the family topic (I8).
 
-use std::sync::Arc;
-
+use compact_str::CompactString;
 use rdkafka::message::{Message, OwnedMessage};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -12,10 +11,13 @@ use super::{ByPartition, ExplainError};
 use crate::codec;
 use crate::codec::CodecError;
 use crate::codec::json::{Json, rfc3339};
-use crate::engine::rows::RecordReference;
+use crate::engine::rows::Evidence;
 use crate::engine::{Event, Millis};
 use crate::families::{self, Family, Visitor};
 use crate::log::replay::Records;
+
+/// By how much the clocks of two brokers may differ.
+const CLOCK_DIFFERENCE: Millis = 60_000;
 
 /// The records behind a row, in the order of the log.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,14 +35,11 @@ pub struct EvidenceRead {
 pub struct EvidenceRecord {
     /// Its topic.
     #[schema(value_type = String)]
-    pub topic: Arc<str>,
+    pub topic: CompactString,
     /// Its partition.
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
-    /// The event that the row says lies there.
-    #[schema(value_type = String)]
-    pub event_id: Arc<str>,
     /// What lies there.
     #[serde(flatten)]
     pub found: Found,
@@ -51,8 +50,11 @@ pub struct EvidenceRecord {
 #[serde(tag = "state", rename_all = "snake_case")]
 #[schema(as = EvidenceState)]
 pub enum Found {
-    /// The event that the row names.
+    /// The event.
     Read {
+        /// The id that its producer gave it; empty where it has none.
+        #[schema(value_type = String)]
+        event_id: CompactString,
         /// When it happened.
         #[serde(serialize_with = "rfc3339")]
         #[schema(value_type = String, format = DateTime)]
@@ -81,34 +83,41 @@ pub enum Found {
 
 impl EvidenceRead {
     pub(super) fn of(row: &Located, records: &ByPartition<Records>) -> Result<Self, ExplainError> {
-        let read = row.references().filter_map(|reference| {
-            // All that rows name have been looked for.
-            let found =
-                look(&row.tenant, reference, records.get(&*reference.topic)?.get(&reference.partition)?);
-            let RecordReference { topic, partition, offset, event_id } = reference.clone();
-            Some(found.map(|found| EvidenceRecord { topic, partition, offset, event_id, found }))
+        let Some(evidence) = row.evidence() else {
+            return Ok(Self { count: 0, not_named: 0, records: Vec::new() });
+        };
+        let Evidence { count, topic, partition, offsets } = evidence;
+        // All that rows name have been looked for.
+        let read = records.get(topic.as_str()).and_then(|partitions| partitions.get(partition));
+        let read = read.into_iter().flat_map(|read| offsets.iter().map(move |offset| (read, *offset)));
+        let read = read.map(|(read, offset)| {
+            let found = look(row, topic, offset, read)?;
+            Ok(EvidenceRecord { topic: topic.clone(), partition: *partition, offset, found })
         });
         let records = read.collect::<Result<Vec<_>, ExplainError>>()?;
-        let count = row.newest().map_or(0, |newest| newest.evidence_count);
-        Ok(Self { count, not_named: count - records.len() as i64, records })
+        Ok(Self { count: *count, not_named: count - records.len() as i64, records })
     }
 }
 
-fn look(tenant: &str, reference: &RecordReference, partition: &Records) -> Result<Found, ExplainError> {
-    let Some(record) = partition.records.get(&reference.offset) else {
+fn look(row: &Located, topic: &str, offset: i64, partition: &Records) -> Result<Found, ExplainError> {
+    let Some(record) = partition.records.get(&offset) else {
         let (oldest_offset, end_offset) = (partition.bounds.start, partition.bounds.end);
-        let is_taken = reference.offset < oldest_offset;
+        let is_taken = offset < oldest_offset;
         return Ok(if is_taken { Found::Taken { oldest_offset } } else { Found::Missing { end_offset } });
     };
-    let Ok(event) = event(&reference.topic, record.payload())? else { return Ok(Found::AnotherRecord) };
-    // Of a topic that was made anew, anybody's record may lie there.
-    if event.tenant() != tenant || *event.identity().name() != *reference.event_id {
+    let Ok(event) = event(topic, record.payload())? else { return Ok(Found::AnotherRecord) };
+    // Of a topic that was made anew, anybody's record may lie there, appended after the row was.
+    let append_time = append_time(record).unwrap_or_default();
+    let emitted = row.newest().and_then(|newest| newest.log.as_ref());
+    let is_younger = emitted.is_some_and(|log| log.append_time + CLOCK_DIFFERENCE < append_time);
+    if event.tenant() != row.tenant || is_younger {
         return Ok(Found::AnotherRecord);
     }
     let Ok((_, value)) = codec::decode_generic(record.payload()) else { return Ok(Found::AnotherRecord) };
     Ok(Found::Read {
+        event_id: event.identity().name().as_ref().into(),
         event_time: event.event_time(),
-        append_time: append_time(record).unwrap_or_default(),
+        append_time,
         value: to_raw_value(&Json(&value))?,
     })
 }

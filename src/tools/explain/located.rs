@@ -13,7 +13,7 @@ use super::version::{InLog, META, Version};
 use super::{ExplainError, Fields};
 use crate::codec;
 use crate::engine::Millis;
-use crate::engine::rows::{Evidence, RecordReference, RowMeta};
+use crate::engine::rows::{Evidence, RowMeta};
 use crate::log::topics;
 use crate::log::topics::Topic;
 use crate::settings::Json;
@@ -44,8 +44,9 @@ struct Columns {
     #[serde(deserialize_with = "time")]
     first_arrival: Millis,
     evidence_count: i64,
-    evidence_first: Vec<RecordReference>,
-    evidence_last: Vec<RecordReference>,
+    evidence_topic: CompactString,
+    evidence_partition: i32,
+    evidence_offsets: Vec<i64>,
     #[serde(flatten)]
     others: Json,
 }
@@ -130,9 +131,8 @@ impl Located {
     }
 
     /// The records behind it, as far as it names them.
-    pub(super) fn references(&self) -> impl Iterator<Item = &RecordReference> {
-        let evidence = self.newest().map(|version| &version.evidence);
-        evidence.into_iter().flat_map(|evidence| evidence.first.iter().chain(&evidence.last))
+    pub(super) fn evidence(&self) -> Option<&Evidence> {
+        self.newest().map(|version| &version.evidence)
     }
 
     /// The operator that emitted it, and the partition of the family topic from which it follows.
@@ -159,8 +159,9 @@ impl Columns {
             first_arrival: self.first_arrival,
             evidence: Evidence {
                 count: self.evidence_count,
-                first: self.evidence_first,
-                last: self.evidence_last,
+                topic: self.evidence_topic,
+                partition: self.evidence_partition,
+                offsets: self.evidence_offsets,
             },
         }
     }

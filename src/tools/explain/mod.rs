@@ -223,8 +223,9 @@ fn folded(log: &Log, rows: &[Located]) -> Result<Folded, ExplainError> {
 
 /// Reads the records behind the rows, and the last ones that were folded.
 fn records(log: &Log, rows: &[Located], folded: &Folded) -> Result<ByPartition<Records>, ExplainError> {
-    let references = rows.iter().flat_map(Located::references);
-    let behind = references.map(|reference| (&*reference.topic, reference.partition, reference.offset));
+    let behind = rows.iter().filter_map(Located::evidence).flat_map(|evidence| {
+        evidence.offsets.iter().map(|offset| (evidence.topic.as_str(), evidence.partition, *offset))
+    });
     let last_folded = folded.iter().flat_map(|((_, topic), partitions)| {
         partitions.iter().map(move |(partition, offset)| (topic.as_str(), *partition, offset - 1))
     });

@@ -85,28 +85,31 @@ impl Explanation {
             if index == FIRST && self.evidence.not_named > 0 {
                 writeln!(out, "  … {} more, which the row does not name …", self.evidence.not_named)?;
             }
-            let EvidenceRecord { topic, partition, offset, event_id, found } = record;
-            let (place, event) = (format!("{topic}/{partition} at {offset}"), format!("event {event_id}"));
+            let EvidenceRecord { topic, partition, offset, found } = record;
+            let place = format!("{topic}/{partition} at {offset}");
             match found {
-                Found::Read { event_time, append_time, value } => {
+                Found::Read { event_id, event_time, append_time, value } => {
                     let (event_time, append_time) = (shown(*event_time), shown(*append_time));
-                    writeln!(out, "  {place}, {event}: happened {event_time}, appended {append_time}")?;
+                    writeln!(
+                        out,
+                        "  {place}, event {event_id}: happened {event_time}, appended {append_time}"
+                    )?;
                     writeln!(out, "    {}", value.get())?;
                 }
                 Found::Taken { oldest_offset } => {
                     writeln!(
                         out,
-                        "  {place}, {event}: retention has taken it (the oldest left is at {oldest_offset})"
+                        "  {place}: retention has taken it (the oldest left is at {oldest_offset})"
                     )?;
                 }
                 Found::Missing { end_offset } => {
                     writeln!(
                         out,
-                        "  {place}, {event}: no record lies there (the topic ends at {end_offset}): it was made anew"
+                        "  {place}: no record lies there (the topic ends at {end_offset}): it was made anew"
                     )?;
                 }
                 Found::AnotherRecord => {
-                    writeln!(out, "  {place}, {event}: another record lies there: the topic was made anew")?;
+                    writeln!(out, "  {place}: another record lies there: the topic was made anew")?;
                 }
             }
         }

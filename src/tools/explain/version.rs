@@ -1,7 +1,6 @@
 //! A version of a row.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use compact_str::CompactString;
 use serde::Serialize;
@@ -71,7 +70,7 @@ pub struct LogPlace {
 pub struct Input {
     /// The family topic.
     #[schema(value_type = String)]
-    pub topic: Arc<str>,
+    pub topic: CompactString,
     /// Partition.
     pub partition: i32,
     /// Offset.
@@ -83,13 +82,12 @@ pub struct Input {
 impl Version {
     pub(super) fn new(meta: RowMeta, row: Fields, log: Option<LogPlace>) -> Self {
         let offset = id::offset(meta.version);
-        let references = || meta.evidence.first.iter().chain(&meta.evidence.last);
-        // All records behind a row are of one partition (I2).
-        let input = references().next().map(|reference| Input {
-            topic: reference.topic.clone(),
-            partition: reference.partition,
+        let evidence = &meta.evidence;
+        let input = (!evidence.topic.is_empty()).then(|| Input {
+            topic: evidence.topic.clone(),
+            partition: evidence.partition,
             offset,
-            is_evidence: references().any(|reference| reference.offset == offset),
+            is_evidence: evidence.offsets.contains(&offset),
         });
         Self {
             version: meta.version,

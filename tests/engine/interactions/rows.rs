@@ -228,11 +228,7 @@ fn i8_a_signal_names_its_first_and_its_last_events() {
     };
     let evidence = &signal.meta.evidence;
     assert_eq!((signal.count, evidence.count), (50, 50));
-    let offsets = |references: &[tidewatch::engine::rows::RecordReference]| {
-        references.iter().map(|reference| reference.offset).collect::<Vec<_>>()
-    };
-    assert_eq!(offsets(&evidence.first), (0..8).collect::<Vec<_>>());
-    assert_eq!(offsets(&evidence.last), (26..50).collect::<Vec<_>>());
+    assert_eq!(evidence.offsets, (0..8).chain(26..50).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,20 +1,14 @@
 -- What meters read, hour by hour: the projection of the topic meter-hours (I1).
 CREATE TABLE IF NOT EXISTS meter_hours
 (
--- include row_columns
+-- include row_columns_2
     meter             String                           COMMENT 'The meter' CODEC(ZSTD(1)),
     hour              DateTime64(3, 'UTC')             COMMENT 'The beginning of the hour' CODEC(Delta, ZSTD(1)),
     readings          Int64                            COMMENT 'How many readings there are' CODEC(T64, ZSTD(1)),
     mean_watts        Int64                            COMMENT 'Their mean' CODEC(T64, ZSTD(1)),
     peak_watts        Int64                            COMMENT 'The highest of them' CODEC(T64, ZSTD(1)),
 
-    INDEX by_id id TYPE bloom_filter GRANULARITY 1
-)
-ENGINE = ReplacingMergeTree(version, retracted)
-PARTITION BY toYYYYMM(first_arrival)
-ORDER BY (tenant, first_arrival, id)
-TTL toDateTime(first_arrival) + INTERVAL 5 YEAR
-SETTINGS non_replicated_deduplication_window = 1000
+-- include row_table
 COMMENT 'What meters read, hour by hour. Read meter_hours_current.';
 
 CREATE OR REPLACE VIEW meter_hours_current AS

@@ -67,8 +67,10 @@ pub(super) async fn print(demo: &Demo, files: &Path) -> Result<(), Failure> {
     ));
     let verdicts: Vec<(String, bool)> = clickhouse
         .query(
-            "SELECT evidence_first[1].event_id, toBool(met) FROM sla_metrics_current \
-             WHERE tenant = ? AND due_source = 'reported'",
+            "SELECT event.event_id, toBool(met) FROM sla_metrics_current AS metric \
+             JOIN civic_events_current AS event \
+             ON log_partition = evidence_partition AND log_offset = evidence_offsets[1] \
+             WHERE metric.tenant = ? AND due_source = 'reported'",
         )
         .bind(TENANT)
         .fetch_all()

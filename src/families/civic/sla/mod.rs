@@ -160,7 +160,7 @@ impl Sla {
             emitted_metric: None,
             emitted_breach: None,
         };
-        context.add_evidence(&mut issue.evidence, event);
+        context.add_evidence(&mut issue.evidence);
         context.alias(&alias);
         issue.due_at = issue.due_under(context.settings());
         if let Some(due_at) = issue.due_at {
@@ -185,7 +185,7 @@ impl Sla {
         }
         let place = issue.changes.partition_point(|(at, _)| *at <= event.occurred_at);
         issue.changes.insert(place, (event.occurred_at, change.status));
-        context.add_evidence(&mut issue.evidence, event);
+        context.add_evidence(&mut issue.evidence);
         issue.emit_changes(context, id);
         issue.await_final(context, id);
         context.put(&id, issue);

@@ -47,10 +47,9 @@ impl SignalContent {
     pub fn of(candidate: &Candidate, settings: &InteractionSettings, is_error: bool) -> Option<Self> {
         let rule = settings.rules.get(usize::from(candidate.rule))?;
         let element = candidate.element.as_ref();
-        let mut members: Vec<&Member> = candidate.members.iter().collect();
-        members.sort_by_key(|member| member.offset);
-        members.dedup_by_key(|member| member.offset);
-        let records = members.iter().map(|member| (member.offset, Arc::clone(&member.name)));
+        let mut records: Vec<i64> = candidate.members.iter().map(|member| member.offset).collect();
+        records.sort_unstable();
+        records.dedup();
         let kept = candidate.members.len();
         let beyond = u64::from(candidate.count).saturating_sub(kept as u64);
         Some(Self {
@@ -63,7 +62,7 @@ impl SignalContent {
             count: candidate.count,
             is_error: is_error || rule.name == "error_click",
             earliest: candidate.earliest.clone(),
-            evidence: EvidenceState::of(records, beyond),
+            evidence: EvidenceState::of(records.into_iter(), beyond),
             incident: None,
         })
     }

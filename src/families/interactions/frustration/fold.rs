@@ -1,7 +1,5 @@
 //! A session's events in the order of their time, and the pass over them.
 
-use std::sync::Arc;
-
 use super::entries::{
     base, end_of, events, events_from, head, head_mut, put_event, put_segment, segments, segments_up_to, tail,
 };
@@ -172,7 +170,7 @@ impl Frustration {
         for (_, event) in events.iter().take_while(|(order, _)| *order < second) {
             left.path.go(event);
             gone.push(event.offset);
-            left.records.push((event.offset, Arc::clone(&event.name)));
+            left.records.push(event.offset);
         }
         left.records = evidence::ends(left.records);
         drop(segments);

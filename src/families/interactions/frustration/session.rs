@@ -168,7 +168,7 @@ pub struct Base {
     /// The signals that were found among them.
     pub signals: Vec<SignalContent>,
     /// Their offsets and event ids: the first 8 and the last 24 (I8).
-    pub records: Vec<(i64, Arc<str>)>,
+    pub records: Vec<i64>,
     /// The routes and pages that they were on.
     pub path: Path,
 }

@@ -97,7 +97,7 @@ impl Operator for Alarms {
                 peak_watts: watts,
                 evidence: EvidenceState::default(),
             });
-            context.add_evidence(&mut alarm.evidence, reading);
+            context.add_evidence(&mut alarm.evidence);
             alarm.peak_watts = alarm.peak_watts.max(watts);
             alarm.closed_at = (!is_above).then_some(occurred_at);
             alarm.emit(context);

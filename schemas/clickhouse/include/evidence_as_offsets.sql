@@ -1,0 +1,5 @@
+    ADD COLUMN IF NOT EXISTS evidence_topic LowCardinality(String) COMMENT 'Topic of the records behind it; empty in rows of a former version' AFTER evidence_count,
+    ADD COLUMN IF NOT EXISTS evidence_partition Int32 COMMENT 'Partition of the records behind it' CODEC(ZSTD(1)) AFTER evidence_topic,
+    ADD COLUMN IF NOT EXISTS evidence_offsets Array(Int64) COMMENT 'Offsets of the first 8 records behind it, and of the last 24 after those' CODEC(ZSTD(1)) AFTER evidence_partition,
+    DROP COLUMN IF EXISTS evidence_first,
+    DROP COLUMN IF EXISTS evidence_last;
