@@ -40,7 +40,7 @@
 //! - **I10 The hot path is deterministic**: between a record and its rows there is no model, no network, no lock.
 //!
 //! *Identity*: a row's id is a hash of tenant, operator, key and the event id of the first record to arrive; of two that
-//! merge, the one that arrived first survives. Its version is made of the topic's generation, the input's offset, and
+//! merge, the one that arrived first survives. Its version is made of the job's epoch, the input's offset, and
 //! the count of its emissions there. A public id ends in the hash that routes it to its partition.
 //!
 //! Dependencies point one way: [`engine`] ← the operators of [`families`] ← [`runtime`] ← the [`role`]s. `engine` and the

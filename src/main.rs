@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use tidewatch::config::Config;
 use tidewatch::log::{Log, topic_check, topics};
 use tidewatch::role::{self, Role};
-use tidewatch::tools::{backtest, dead_letters, dry_run, explain, generate, rebuild, settings, topology};
+use tidewatch::tools::{
+    backtest, dead_letters, dry_run, explain, generate, rebuild, recovery, settings, topology,
+};
 use tidewatch::{families, resource, sink, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +54,12 @@ enum Command {
     Explain(Tool<explain::tool::Options>),
     /// Makes a table anew from the log beside the live one, compares them row by row, and swaps them if asked to.
     Rebuild(Tool<rebuild::tool::Options>),
+    /// Passes over records that a job can't have any more, and counts them: the way out where records were deleted before they were
+    /// folded, or a topic was made anew.
+    Skip(Tool<recovery::SkipOptions>),
+    /// Folds the log of a job anew, as after an upgrade: its rows replace the former ones, and those that are not emitted again are
+    /// retracted.
+    Refold(Tool<recovery::RefoldOptions>),
     /// Runs a family's operators over a file of events, without any server, and prints what they find.
     Try(dry_run::Options),
     /// Prints what the system is made of: roles, families, jobs, topics, tables, routes.
@@ -150,6 +158,8 @@ fn main() -> ExitCode {
             .load()
             .and_then(|config| in_runtime(async { Ok(explain::tool::run(&tool.options, &config).await?) })),
         Command::Rebuild(tool) => rebuild(&tool),
+        Command::Skip(tool) => recover(&tool, recovery::skip),
+        Command::Refold(tool) => recover(&tool, recovery::refold),
         Command::Try(options) => Ok(dry_run::run(&options)),
         Command::Topology(options) => {
             topology::run(&options).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
@@ -170,6 +180,16 @@ fn main() -> ExitCode {
 
 fn dead_letters(tool: &Tool<dead_letters::Options>, kind: dead_letters::Kind) -> Result<ExitCode, Failure> {
     tool.run(|options, log| dead_letters::run(kind, options, log)).map(|()| ExitCode::SUCCESS)
+}
+
+fn recover<Options: Args>(
+    tool: &Tool<Options>,
+    work: impl FnOnce(&Options, &Config) -> Result<(), recovery::ToolError>,
+) -> Result<ExitCode, Failure> {
+    let config = tool.process.load()?;
+    telemetry::start("warn")?;
+    work(&tool.options, &config)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn rebuild(tool: &Tool<rebuild::tool::Options>) -> Result<ExitCode, Failure> {

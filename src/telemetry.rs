@@ -141,8 +141,8 @@ fn describe() {
     );
     describe_counter!("tidewatch_aborts_total", "Transactions that a worker ended without their outputs.");
     describe_counter!(
-        "tidewatch_pauses_total",
-        "Times a worker paused its partitions, for the broker was slow."
+        "tidewatch_slow_commits_total",
+        "Commits for whose records the broker took longer than 100 ms."
     );
     describe_counter!(
         "tidewatch_cache_lookups_total",

@@ -58,9 +58,8 @@ fn value(schema: &Schema, names: &NamesRef<'_>, variant: usize) -> Value {
     }
 }
 
-/// Values of the newest schema of a subject, written as Avro alone writes them.
-fn values(subject: &str) -> impl Iterator<Item = Vec<u8>> {
-    let pinned: &PinnedSchema = codec::newest(subject).unwrap_or_else(|| panic!("no schema of {subject}"));
+/// Values of a schema, written as Avro alone writes them.
+fn values_of(pinned: &PinnedSchema) -> impl Iterator<Item = Vec<u8>> {
     let resolved = ResolvedSchema::new(pinned.schema).unwrap();
     let values: Vec<Value> =
         (0..VARIANTS).map(|variant| value(pinned.schema, resolved.get_names(), variant)).collect();
@@ -69,6 +68,17 @@ fn values(subject: &str) -> impl Iterator<Item = Vec<u8>> {
         let datum = writer.write_value_to_vec(value).unwrap();
         [&[0][..], &pinned.id.to_be_bytes(), &datum].concat()
     })
+}
+
+/// Values of the newest schema of a subject.
+fn values(subject: &str) -> impl Iterator<Item = Vec<u8>> {
+    values_of(codec::newest(subject).unwrap_or_else(|| panic!("no schema of {subject}")))
+}
+
+/// Values of the former schemas of a subject: what was written once is read for ever.
+fn former_values(subject: &str) -> impl Iterator<Item = Vec<u8>> {
+    let of_subject = codec::schemas().values().filter(move |schema| schema.subject == subject);
+    of_subject.flat_map(values_of)
 }
 
 /// What was written by the struct is what it was read from.
@@ -90,6 +100,12 @@ impl Visitor for Check {
             });
             assert_same(F::NAME, &value, &codec::newest(F::NAME).unwrap().encode(&event).unwrap());
         }
+        for value in former_values(F::NAME) {
+            let read = codec::decode::<F::Event>(F::NAME, Some(&value));
+            read.unwrap_or_else(|error| {
+                panic!("the struct of {} does not read a former schema: {error}", F::NAME)
+            });
+        }
         F::jobs(&mut self);
     }
 }
@@ -109,6 +125,14 @@ impl<F: Family> JobVisitor<F> for Check {
                     panic!("the struct of {topic} lacks a field of its schema: {error}")
                 });
                 assert_same(topic, &value, &written);
+            }
+            for value in former_values(topic) {
+                let read = O::Row::read(topic, runtime::Value(Some(&value))).unwrap();
+                assert!(
+                    read.is_ok(),
+                    "the struct of {topic} does not read a former schema: {:?}",
+                    read.err()
+                );
             }
         }
     }

@@ -302,7 +302,7 @@ mod tests {
     }
 
     /// SHA-256 of each schema's JSON without its descriptions. Whoever has an id has the schema: a new one gets a new id.
-    const DIGESTS: [(u32, &str); 18] = [
+    const DIGESTS: [(u32, &str); 19] = [
         (1, "0e3e61bdf75c0bdf1819c90eb452438b3bac876fc72116e41119ccdff11b66e4"),
         (2, "563cb6c552c8e920d5f4a66cb7e1af6c2d84681b4a529784892ff9e6c4ca276c"),
         (3, "ed6dcf916ffae9df3272318b67c0774510af854add63c1d8fdffe20707e7e647"),
@@ -321,6 +321,7 @@ mod tests {
         (16, "4cdecfae0f154ee330b0401c393053c8a9679ebee053122260f854de2e246830"),
         (17, "3c4b9a77527d70a1cfdf1adf0eaa3f477f4b03f7ac7b04eb27839f19e41f8565"),
         (18, "efebf6eb66f7c5b86f0069106a3d51994405d3dd2244e91ab35c32761b54db2b"),
+        (19, "24d32960c30a23a6838a6969570d18c2543522b436e176ece884f5d68625e726"),
     ];
 
     fn without_docs(value: serde_json::Value) -> serde_json::Value {

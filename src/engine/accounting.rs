@@ -45,6 +45,8 @@ pub struct Counts {
     pub late: u64,
     /// Of them, not foldable.
     pub dead_lettered: u64,
+    /// Offsets that were passed over by a person's decision: not read.
+    pub skipped: u64,
 }
 
 impl Counts {

@@ -28,7 +28,7 @@ pub enum RestoreError {
     /// It was written by something else.
     #[error(
         "the state was written by {found}, this is {expected}: it is nobody's but the same version's; run the former \
-         version, or begin anew under another kafka.prefix"
+         version, or `tidewatch refold JOB`, which folds the log anew"
     )]
     Foreign {
         /// The operator and version that wrote it.
@@ -179,7 +179,7 @@ impl<'b> Writer<'b> {
             }
             Dirty::Producer(key, producer) => {
                 if let Some(cell) = state.cells.get(*key) {
-                    let value = cell.producers.get(producer).map(|slot| &slot.value);
+                    let value = cell.producer(producer).map(|slot| &slot.value);
                     self.cell(&cell.name, kind::PRODUCER, producer, value);
                 }
             }
@@ -213,10 +213,10 @@ impl<'b> Writer<'b> {
         for (timer, time) in cell.timers.iter() {
             self.cell(&cell.name, kind::TIMER, timer, Some(time));
         }
-        for (producer, slot) in cell.producers.iter() {
+        for (producer, slot) in cell.producers() {
             self.cell(&cell.name, kind::PRODUCER, producer, Some(&slot.value));
         }
-        for alias in &cell.aliases {
+        for alias in cell.aliases() {
             self.cell(TASK, kind::ALIAS, alias, Some(&&*cell.name));
         }
     }
@@ -348,7 +348,7 @@ impl Reader {
             }
             _ => {
                 let producer: Box<str> = postcard::from_bytes(name)?;
-                let producers = &mut state.cells[key].producers;
+                let producers = &mut state.cells[key].names_mut().producers;
                 match parse(value)?.map(Slot::new) {
                     Some(slot) => drop(producers.insert(producer, slot)),
                     None => drop(producers.remove(&producer)),

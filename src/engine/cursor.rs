@@ -48,6 +48,7 @@ pub(super) struct SweepCursor {
 /// The part of a task that is not its keyed state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
+    pub epoch: u8,
     pub offset: i64,
     pub append_time: Millis,
     pub clock: Millis,

@@ -210,6 +210,9 @@ impl<O: Operator> TestDriver<O> {
         let mut reader = BlockReader::default();
         for record in &self.changelog {
             if let Some(block) = reader.push(record)? {
+                if block.kind == BlockKind::Anew {
+                    restore.begin_anew();
+                }
                 self.number = block.number;
                 restore.apply(block.cells)?;
             }

@@ -1,6 +1,6 @@
 //! What has been seen before: ids within a horizon of append time, and producers' sequences.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
@@ -202,10 +202,22 @@ fn at(buckets: &VecDeque<Bucket>, begin: u64, place: u32) -> Option<&Fingerprint
     buckets.get(usize::from(bucket))?.ids.get(place as usize & 0xffff)
 }
 
-/// Which numbers of a producer have been seen: ranges, both ends included, that do not touch.
+/// Which numbers of a producer have been seen: ranges, both ends included, that do not touch, in order.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sequence {
-    ranges: BTreeMap<u64, u64>,
+    ranges: Vec<(u64, u64)>,
+}
+
+/// What a number that has not been seen yet would do to a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Addition {
+    /// The place of the range behind it.
+    place: usize,
+    /// It follows the range before that place, it precedes the one there.
+    follows: bool,
+    precedes: bool,
+    /// Every number from the beginning (0 or 1) to the highest will have been seen.
+    pub is_gapless: bool,
 }
 
 /// A producer has left more gaps than are kept.
@@ -216,37 +228,38 @@ impl Sequence {
     /// Ranges that are kept: bounds an entry of the state.
     pub const LIMIT: usize = 1_024;
 
-    pub fn contains(&self, number: u64) -> bool {
-        self.ranges.range(..=number).next_back().is_some_and(|(_, last)| *last >= number)
-    }
-
-    pub fn insert(&mut self, number: u64) -> Result<(), TooManyGaps> {
-        if self.contains(number) {
-            return Ok(());
+    /// Looks at a number; `None`: it has been seen.
+    pub fn look(&self, number: u64) -> Result<Option<Addition>, TooManyGaps> {
+        let place = self.ranges.partition_point(|(first, _)| *first <= number);
+        let before = place.checked_sub(1).map(|before| self.ranges[before]);
+        if before.is_some_and(|(_, last)| last >= number) {
+            return Ok(None);
         }
-        let follows = self.ranges.range(..number).next_back().map(|(first, last)| (*first, *last));
-        let follows = follows.filter(|(_, last)| *last + 1 == number);
-        let precedes = number.checked_add(1).and_then(|next| self.ranges.get(&next).copied());
-        if follows.is_none() && precedes.is_none() && self.ranges.len() == Self::LIMIT {
+        let follows = before.is_some_and(|(_, last)| last + 1 == number);
+        let precedes = self.ranges.get(place).is_some_and(|(first, _)| number + 1 == *first);
+        if !follows && !precedes && self.ranges.len() == Self::LIMIT {
             return Err(TooManyGaps);
         }
-        if precedes.is_some() {
-            self.ranges.remove(&(number + 1));
-        }
-        let first = follows.map_or(number, |(first, _)| first);
-        self.ranges.insert(first, precedes.unwrap_or(number));
-        Ok(())
+        let ranges = self.ranges.len() + 1 - usize::from(follows) - usize::from(precedes);
+        let first = self.ranges.first().map_or(number, |(first, _)| number.min(*first));
+        Ok(Some(Addition { place, follows, precedes, is_gapless: ranges == 1 && first <= 1 }))
     }
 
-    /// Whether every number from the beginning (0 or 1) to the highest has been seen.
-    pub fn is_gapless(&self) -> bool {
-        self.ranges.len() <= 1 && self.ranges.first_key_value().is_none_or(|(first, _)| *first <= 1)
+    /// Adds a number that was looked at just before.
+    pub fn add(&mut self, number: u64, addition: Addition) {
+        let Addition { place, follows, precedes, .. } = addition;
+        match (follows, precedes) {
+            (true, true) => self.ranges[place - 1].1 = self.ranges.remove(place).1,
+            (true, false) => self.ranges[place - 1].1 = number,
+            (false, true) => self.ranges[place].0 = number,
+            (false, false) => self.ranges.insert(place, (number, number)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 
@@ -336,14 +349,16 @@ mod tests {
         fn a_sequence_is_a_set_of_numbers(numbers in proptest::collection::vec(0_u64..60, 0..120)) {
             let (mut sequence, mut model) = (Sequence::default(), BTreeSet::new());
             for number in numbers {
-                prop_assert_eq!(sequence.contains(number), model.contains(&number));
-                sequence.insert(number).unwrap();
-                model.insert(number);
+                let addition = sequence.look(number).unwrap();
+                prop_assert_eq!(addition.is_some(), model.insert(number));
+                let Some(addition) = addition else { continue };
+                sequence.add(number, addition);
                 let (first, last) = (*model.first().unwrap(), *model.last().unwrap());
-                prop_assert_eq!(sequence.is_gapless(), first <= 1 && model.len() as u64 == last - first + 1);
+                prop_assert_eq!(addition.is_gapless, first <= 1 && model.len() as u64 == last - first + 1);
+                prop_assert!(sequence.ranges.is_sorted());
             }
             for number in 0..60 {
-                prop_assert_eq!(sequence.contains(number), model.contains(&number));
+                prop_assert_eq!(sequence.look(number).unwrap().is_none(), model.contains(&number));
             }
         }
     }
@@ -351,12 +366,17 @@ mod tests {
     #[test]
     fn gaps_are_bounded_and_the_highest_number_is_one() {
         let mut sequence = Sequence::default();
+        let add = |sequence: &mut Sequence, number| {
+            let addition = sequence.look(number).unwrap().unwrap();
+            sequence.add(number, addition);
+        };
         for number in 0..Sequence::LIMIT as u64 {
-            sequence.insert(number * 2).unwrap();
+            add(&mut sequence, number * 2);
         }
-        assert_eq!(sequence.insert(u64::MAX), Err(TooManyGaps));
-        sequence.insert(1).unwrap();
-        sequence.insert(u64::MAX).unwrap();
-        assert!(sequence.contains(u64::MAX) && !sequence.contains(u64::MAX - 1));
+        assert_eq!(sequence.look(u64::MAX), Err(TooManyGaps));
+        add(&mut sequence, 1);
+        add(&mut sequence, u64::MAX);
+        assert_eq!(sequence.look(u64::MAX), Ok(None));
+        assert!(sequence.look(u64::MAX - 1).unwrap().is_some());
     }
 }

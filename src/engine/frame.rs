@@ -15,6 +15,8 @@ pub enum BlockKind {
     Slice,
     /// The checkpoint that began last is complete.
     End,
+    /// The job begins anew: nothing that was written before counts.
+    Anew,
 }
 
 /// A block of a changelog: `number` counts a partition's deltas, and names the last one before a block of another kind.
@@ -32,7 +34,7 @@ pub struct Block<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// It is of another form: an earlier version's, perhaps.
-    #[error("it is of another form, an earlier version's perhaps")]
+    #[error("it is of another form, an earlier version's perhaps: `tidewatch refold JOB` folds the log anew")]
     Form,
     /// A part of a block does not follow the one before it.
     #[error("part {part} of {parts} of block {number} does not follow what was read before it")]
@@ -47,7 +49,7 @@ pub enum FrameError {
 }
 
 /// The first byte of each record: the form of all that follows, cells included.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 /// Format, kind, number, part, parts.
 const HEADER: usize = 1 + 1 + 8 + 4 + 4;
 
@@ -113,6 +115,7 @@ fn parse(record: &[u8]) -> Option<(BlockKind, u64, u32, u32, &[u8])> {
         1 => BlockKind::Begin,
         2 => BlockKind::Slice,
         3 => BlockKind::End,
+        4 => BlockKind::Anew,
         _ => return None,
     };
     let (part, parts) = (u32::from_le_bytes(*part), u32::from_le_bytes(*parts));
@@ -129,10 +132,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_block_of_any_size_is_put_together_again(
-            blocks in proptest::collection::vec((0_u8..4, any::<u64>(), proptest::collection::vec(any::<u8>(), 0..500)), 1..8),
+            blocks in proptest::collection::vec((0_u8..5, any::<u64>(), proptest::collection::vec(any::<u8>(), 0..500)), 1..8),
             limit in 1_usize..200,
         ) {
-            let kinds = [BlockKind::Delta, BlockKind::Begin, BlockKind::Slice, BlockKind::End];
+            let kinds =
+                [BlockKind::Delta, BlockKind::Begin, BlockKind::Slice, BlockKind::End, BlockKind::Anew];
             let mut reader = BlockReader::default();
             for (kind, number, cells) in &blocks {
                 let block = Block { kind: kinds[usize::from(*kind)], number: *number, cells };

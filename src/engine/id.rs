@@ -65,12 +65,20 @@ pub fn murmur2(data: &[u8]) -> u32 {
     h ^ (h >> 15)
 }
 
-/// The version of a row: generation of the topic (7 bits), input offset (40 bits), count of the
+/// The highest epoch: it takes 7 bits.
+pub const LAST_EPOCH: u8 = 127;
+
+/// The version of a row: the epoch (7 bits: how often the job has begun anew), input offset (40 bits), count of the
 /// row's emissions at that offset (16 bits). It grows with the log, fits a positive `i64`, and is
-/// unique for a row. An offset past 2^40 would need a new generation of the topic.
-pub fn version(generation: u8, offset: i64, emission: u16) -> i64 {
-    debug_assert!(generation < 128 && (0..1 << 40).contains(&offset));
-    (i64::from(generation) << 56) | (offset << 16) | i64::from(emission)
+/// unique for a row. An offset past 2^40 would need another epoch.
+pub fn version(epoch: u8, offset: i64, emission: u16) -> i64 {
+    debug_assert!(epoch <= LAST_EPOCH && (0..1 << 40).contains(&offset));
+    (i64::from(epoch) << 56) | (offset << 16) | i64::from(emission)
+}
+
+/// The epoch of a [`version`].
+pub fn epoch(version: i64) -> u8 {
+    (version >> 56) as u8 & LAST_EPOCH
 }
 
 /// The input offset of a [`version`].
@@ -122,5 +130,6 @@ mod tests {
         assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
         assert_eq!(versions[4], i64::MAX);
         assert_eq!(versions.map(offset), [0, 0, 1, 0, (1 << 40) - 1]);
+        assert_eq!(versions.map(epoch), [0, 0, 0, 1, 127]);
     }
 }

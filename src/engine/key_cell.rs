@@ -10,7 +10,7 @@ use super::event::Millis;
 use super::slot::Slot;
 use super::small_map::SmallMap;
 use super::time::KeyTime;
-use super::timers::KeyTimers;
+use super::timers::{KeyTimers, Wake};
 
 /// What a key keeps besides entries and timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,13 +34,19 @@ pub(super) struct KeyCell<N, E, T> {
     pub head: Head,
     pub entries: SmallMap<N, Slot<E>>,
     pub timers: KeyTimers<T>,
-    pub producers: SmallMap<Box<str>, Slot<Sequence>>,
-    /// The aliases that lead here.
-    pub aliases: Vec<Arc<str>>,
+    /// What many keys have nothing of.
+    names: Option<Box<Names>>,
     /// The key's entry in the wake queue that counts.
-    pub wake: Option<Millis>,
+    pub wake: Wake,
     /// When its head was last touched, as [`Slot::touched`].
     pub head_touched: u32,
+}
+
+/// The producers of a key's records, and the aliases that lead to it.
+#[derive(Default)]
+pub(super) struct Names {
+    pub producers: SmallMap<Box<str>, Slot<Sequence>>,
+    pub aliases: Vec<Arc<str>>,
 }
 
 impl<N: Ord, E, T: Ord + Clone> KeyCell<N, E, T> {
@@ -50,16 +56,35 @@ impl<N: Ord, E, T: Ord + Clone> KeyCell<N, E, T> {
             head,
             entries: SmallMap::default(),
             timers: KeyTimers::default(),
-            producers: SmallMap::default(),
-            aliases: Vec::new(),
-            wake: None,
+            names: None,
+            wake: Wake::default(),
             head_touched: 0,
         }
     }
 
     /// Whether it can be forgotten: it has no entries, no timers and no aliases.
     pub fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.timers.is_empty() && self.aliases.is_empty()
+        self.entries.is_empty() && self.timers.is_empty() && self.aliases().is_empty()
+    }
+
+    /// What its producers have sent.
+    pub fn producers(&self) -> impl Iterator<Item = (&Box<str>, &Slot<Sequence>)> {
+        self.names.iter().flat_map(|names| names.producers.iter())
+    }
+
+    /// What a producer has sent.
+    pub fn producer(&self, name: &str) -> Option<&Slot<Sequence>> {
+        self.names.as_ref()?.producers.get(name)
+    }
+
+    /// The aliases that lead here.
+    pub fn aliases(&self) -> &[Arc<str>] {
+        self.names.as_ref().map_or(&[], |names| &names.aliases)
+    }
+
+    /// Its producers and aliases, to be changed.
+    pub fn names_mut(&mut self) -> &mut Names {
+        self.names.get_or_insert_default()
     }
 }
 

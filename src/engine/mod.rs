@@ -10,6 +10,7 @@
 //! operator of an [`Aggregate`]; a [`TestDriver`] runs a task in memory.
 
 mod accounting;
+mod cells;
 mod changelog;
 mod cursor;
 mod driver;

@@ -77,7 +77,8 @@ pub enum Rejection {
 pub(super) struct Position {
     pub topic: Arc<str>,
     pub partition: i32,
-    pub generation: u8,
+    /// How often the job has begun anew: the high bits of versions.
+    pub epoch: u8,
     pub offset: i64,
     pub append_time: Millis,
     pub clock: Millis,
@@ -237,7 +238,7 @@ impl<O: Operator> Context<'_, O> {
         let (tenant, key) = (self.tenant().into(), self.state.cells[self.key].name.clone());
         let position = &mut *self.position;
         let emission = position.emissions.entry(id).or_insert(0);
-        let version = id::version(position.generation, position.offset, *emission);
+        let version = id::version(position.epoch, position.offset, *emission);
         // The record is undone, and kept as a dead letter.
         assert!(*emission < u16::MAX, "a record emits one row {emission} times");
         *emission += 1;

@@ -140,6 +140,9 @@ pub struct Accounting {
     pub late: i64,
     /// Of them, not foldable.
     pub dead_lettered: i64,
+    /// Offsets that a person's decision has passed over (`tidewatch skip`): not read.
+    #[serde(default)]
+    pub skipped: i64,
 }
 
 /// The end of what a task has written to a partition of a derived topic.

@@ -1,7 +1,7 @@
 //! A value of the state, and when it was last touched.
 
 /// A value, and the number of the delta that it was last touched in; 0 before all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Slot<T> {
     pub value: T,
     pub touched: u32,

@@ -1,5 +1,6 @@
 //! A sorted map for the many keys that hold little: a plain vector until it grows.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, btree_map};
 use std::mem;
 use std::ops::RangeInclusive;
@@ -12,7 +13,8 @@ const FEW: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) enum SmallMap<K, V> {
     Few(Vec<(K, V)>),
-    Many(BTreeMap<K, V>),
+    // Boxed: the vector of the many small ones is all that they take.
+    Many(Box<BTreeMap<K, V>>),
 }
 
 impl<K, V> Default for SmallMap<K, V> {
@@ -22,14 +24,20 @@ impl<K, V> Default for SmallMap<K, V> {
 }
 
 impl<K: Ord, V> SmallMap<K, V> {
-    pub fn get(&self, key: &K) -> Option<&V> {
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         match self {
             Self::Few(few) => position(few, key).ok().map(|place| &few[place].1),
             Self::Many(many) => many.get(key),
         }
     }
 
-    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
         match self {
             Self::Few(few) => position(few, key).ok().map(|place| &mut few[place].1),
             Self::Many(many) => many.get_mut(key),
@@ -39,7 +47,7 @@ impl<K: Ord, V> SmallMap<K, V> {
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self {
             Self::Many(many) => many.insert(key, value),
-            Self::Few(few) => match position(few, &key) {
+            Self::Few(few) => match position::<K, V, K>(few, &key) {
                 Ok(place) => Some(mem::replace(&mut few[place].1, value)),
                 Err(place) if few.len() < FEW => {
                     if few.len() == few.capacity() {
@@ -52,14 +60,17 @@ impl<K: Ord, V> SmallMap<K, V> {
                 Err(_) => {
                     let mut many: BTreeMap<K, V> = mem::take(few).into_iter().collect();
                     many.insert(key, value);
-                    *self = Self::Many(many);
+                    *self = Self::Many(Box::new(many));
                     None
                 }
             },
         }
     }
 
-    pub fn remove(&mut self, key: &K) -> Option<V> {
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         match self {
             Self::Few(few) => position(few, key).ok().map(|place| few.remove(place).1),
             Self::Many(many) => {
@@ -99,7 +110,8 @@ impl<K: Ord, V> SmallMap<K, V> {
             Self::Few(few) => (Some(few), None),
             Self::Many(many) => (None, Some(many)),
         };
-        few.into_iter().flatten().map(|(key, value)| (key, value)).chain(many.into_iter().flatten())
+        let many = many.into_iter().flat_map(|many| many.iter());
+        few.into_iter().flatten().map(|(key, value)| (key, value)).chain(many)
     }
 }
 
@@ -129,8 +141,8 @@ impl<K, V> DoubleEndedIterator for Range<'_, K, V> {
     }
 }
 
-fn position<K: Ord, V>(few: &[(K, V)], key: &K) -> Result<usize, usize> {
-    few.binary_search_by(|(other, _)| other.cmp(key))
+fn position<K: Borrow<Q>, V, Q: Ord + ?Sized>(few: &[(K, V)], key: &Q) -> Result<usize, usize> {
+    few.binary_search_by(|(other, _)| other.borrow().cmp(key))
 }
 
 #[cfg(test)]

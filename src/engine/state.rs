@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use slab::Slab;
 
 use super::accounting::{Counts, Outcome, hour};
-use super::duplicates::{RecentIds, Sequence};
+use super::cells::Cells;
+use super::duplicates::{Addition, RecentIds, Sequence};
 use super::event::Millis;
 use super::key_cell::{Head, KeyCell};
 use super::slot::Slot;
-use super::timers::{TimerTime, WakeQueue};
+use super::timers::{TimerTime, Wake, WakeQueue};
 use super::undo::{Change, Undo};
 
 /// A cell that has changed. What lies there now, or that nothing does, is written down.
@@ -34,9 +34,9 @@ pub(super) enum Dirty<N, T> {
 /// The state of a task; names, entries and timers are the operator's.
 pub(super) struct State<N, E, T> {
     /// Where the cell of a name is.
-    index: HashTable<usize>,
+    index: HashTable<u32>,
     hasher: RandomState,
-    pub cells: Slab<KeyCell<N, E, T>>,
+    pub cells: Cells<KeyCell<N, E, T>>,
     pub aliases: HashMap<Arc<str>, usize, RandomState>,
     pub ids: RecentIds,
     pub wakes: WakeQueue,
@@ -55,7 +55,7 @@ impl<N, E, T> Default for State<N, E, T> {
         Self {
             index: HashTable::new(),
             hasher: RandomState::default(),
-            cells: Slab::new(),
+            cells: Cells::default(),
             aliases: HashMap::default(),
             ids: RecentIds::default(),
             wakes: WakeQueue::default(),
@@ -70,7 +70,8 @@ impl<N, E, T> Default for State<N, E, T> {
 
 impl<N: Ord + Clone, E: Clone, T: Ord + Clone> State<N, E, T> {
     pub fn find(&self, key: &str) -> Option<usize> {
-        self.index.find(self.hasher.hash_one(key), |id| self.cells[*id].name == key).copied()
+        let found = self.index.find(self.hasher.hash_one(key), |id| self.cells[*id as usize].name == key);
+        found.map(|id| *id as usize)
     }
 
     pub fn create(&mut self, key: &str, head: Head) -> usize {
@@ -84,14 +85,17 @@ impl<N: Ord + Clone, E: Clone, T: Ord + Clone> State<N, E, T> {
     pub fn restore_key(&mut self, key: &str, head: Head) -> usize {
         let id = self.cells.insert(KeyCell::new(key, head));
         let Self { index, hasher, cells, .. } = self;
-        index.insert_unique(hasher.hash_one(key), id, |id| hasher.hash_one(&*cells[*id].name));
+        // As many keys as places: `Cells`.
+        index
+            .insert_unique(hasher.hash_one(key), id as u32, |id| hasher.hash_one(&*cells[*id as usize].name));
         id
     }
 
     /// Forgets a key with all that is kept under it.
     pub fn remove_key(&mut self, key: usize) {
-        let cell = self.cells.remove(key);
-        if let Ok(place) = self.index.find_entry(self.hasher.hash_one(&*cell.name), |id| *id == key) {
+        let Some(cell) = self.cells.remove(key) else { return };
+        if let Ok(place) = self.index.find_entry(self.hasher.hash_one(&*cell.name), |id| *id as usize == key)
+        {
             place.remove();
         }
     }
@@ -157,25 +161,34 @@ impl<N: Ord + Clone, E: Clone, T: Ord + Clone> State<N, E, T> {
         self.undo.push(|| Change::Timer(key, timer.clone(), before));
     }
 
-    pub fn put_producer(&mut self, key: usize, producer: &str, sequence: Option<Sequence>) {
+    /// Adds a number that was looked at just before to what a producer has sent.
+    pub fn add_number(&mut self, key: usize, producer: &str, number: u64, addition: Addition) {
         let touched = self.epoch;
-        let producers = &mut self.cells[key].producers;
-        let before = match sequence {
-            Some(value) => producers.insert(producer.into(), Slot { value, touched }),
-            None => producers.remove(&producer.into()),
+        let producers = &mut self.cells[key].names_mut().producers;
+        let is_dirty = match producers.get_mut(producer) {
+            Some(slot) => {
+                slot.value.add(number, addition);
+                std::mem::replace(&mut slot.touched, touched) == touched
+            }
+            None => {
+                let mut value = Sequence::default();
+                value.add(number, addition);
+                producers.insert(producer.into(), Slot { value, touched });
+                false
+            }
         };
-        if before.is_none_or(|slot| slot.touched != touched) {
+        if !is_dirty {
             self.dirty.push(Dirty::Producer(key, producer.into()));
         }
     }
 
     /// Forgets what the key's producers have sent.
     pub fn forget_producers(&mut self, key: usize) {
-        let producers: Vec<Box<str>> =
-            self.cells[key].producers.iter().map(|(name, _)| name.clone()).collect();
-        for producer in producers {
-            self.put_producer(key, &producer, None);
+        if self.cells[key].producers().next().is_none() {
+            return;
         }
+        let producers = std::mem::take(&mut self.cells[key].names_mut().producers);
+        self.dirty.extend(producers.iter().map(|(name, _)| Dirty::Producer(key, name.clone())));
     }
 
     /// Makes a name lead to a key, or to none.
@@ -193,10 +206,10 @@ impl<N: Ord + Clone, E: Clone, T: Ord + Clone> State<N, E, T> {
             None => self.aliases.remove(name),
         };
         if let Some(cell) = before.and_then(|key| self.cells.get_mut(key)) {
-            cell.aliases.retain(|alias| **alias != *name);
+            cell.names_mut().aliases.retain(|alias| **alias != *name);
         }
         if let Some(cell) = key.and_then(|key| self.cells.get_mut(key)) {
-            cell.aliases.push(shared);
+            cell.names_mut().aliases.push(shared);
         }
         before
     }
@@ -219,6 +232,14 @@ impl<N: Ord + Clone, E: Clone, T: Ord + Clone> State<N, E, T> {
         if !is_dirty {
             self.dirty.push(Dirty::Count(hour, tenant.to_owned()));
         }
+    }
+
+    /// Counts offsets that are passed over: whose records lay there nobody knows.
+    pub fn count_skipped(&mut self, clock: Millis, skipped: u64) {
+        let hour = hour(clock.max(0));
+        let slot = self.counts.entry(hour).or_default().entry(String::new()).or_default();
+        slot.value.skipped += skipped;
+        self.dirty.push(Dirty::Count(hour, String::new()));
     }
 
     /// An hour that is over needs no counts any more, once they have been emitted.
@@ -274,7 +295,7 @@ impl<N: Ord + Clone, E: Clone, T: Ord + Clone> State<N, E, T> {
 
     /// The key's entry in the queue may be too late now: it surfaces at once, and is corrected.
     fn reschedule(wakes: &mut WakeQueue, key: usize, cell: &mut KeyCell<N, E, T>) {
-        cell.wake = None;
+        cell.wake = Wake::default();
         wakes.schedule(key, Millis::MIN, &mut cell.wake, Millis::MIN);
     }
 

@@ -151,6 +151,24 @@ impl<T: Ord + Clone> KeyTimers<T> {
     }
 }
 
+/// The reading of the clock of a key's entry in a [`WakeQueue`], where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wake(Millis);
+
+impl Default for Wake {
+    /// It has none.
+    fn default() -> Self {
+        Self(Millis::MAX)
+    }
+}
+
+impl Wake {
+    /// Whether its entry is at that reading.
+    pub fn is_at(self, clock: Millis) -> bool {
+        self.0 == clock
+    }
+}
+
 /// Which key has a timer due next in silence, in append time. An entry may be too early (its key has had records
 /// since): it is corrected when it surfaces. It is never too late: an earlier one is pushed anew.
 #[derive(Debug, Default)]
@@ -160,16 +178,15 @@ pub(super) struct WakeQueue {
 
 impl WakeQueue {
     /// Makes sure that a key surfaces no later than `next`. `scheduled` is the key's entry that counts.
-    pub fn schedule(&mut self, key: usize, next: Millis, scheduled: &mut Option<Millis>, clock: Millis) {
-        let wake = match *scheduled {
-            Some(at) if at <= next => return,
-            None => next,
-            // The key's time runs ahead of the log's (a backlog is loaded), so its timers come nearer with each record.
-            // Half-way there, there are few entries however many records there are.
-            Some(_) if next > clock => clock + (next - clock) / 2,
-            Some(_) => next,
-        };
-        *scheduled = Some(wake);
+    pub fn schedule(&mut self, key: usize, next: Millis, scheduled: &mut Wake, clock: Millis) {
+        if scheduled.0 <= next {
+            return;
+        }
+        // Where the key's time runs ahead of the log's (a backlog is loaded), its timers come nearer with each record. Half-way there,
+        // there are few entries however many records there are.
+        let is_nearer = *scheduled != Wake::default() && next > clock;
+        let wake = if is_nearer { clock + (next - clock) / 2 } else { next };
+        *scheduled = Wake(wake);
         self.heap.push(Reverse((wake, key)));
     }
 
@@ -268,7 +285,7 @@ mod tests {
     #[test]
     fn a_backlog_leaves_few_entries() {
         let mut queue = WakeQueue::default();
-        let mut scheduled = None;
+        let mut scheduled = Wake::default();
         for next in (0..1_000_000).rev() {
             queue.schedule(0, next, &mut scheduled, 0);
         }

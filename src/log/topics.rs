@@ -8,7 +8,7 @@ use include_dir::{Dir, include_dir};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Log;
 pub use super::declaration::FacetDeclaration;
@@ -27,8 +27,8 @@ static TOPICS: LazyLock<Vec<Topic>> = LazyLock::new(load);
 pub struct Topic {
     /// Its name, without the system's prefix.
     pub name: String,
-    /// The role that writes it.
-    pub owner: String,
+    /// Who writes it.
+    pub owner: Owner,
     /// The subject of its values in `schemas/avro`; a changelog's are nobody's but the worker's.
     pub schema: Option<String>,
     /// What its keys are made of.
@@ -43,6 +43,20 @@ pub struct Topic {
     pub facets: Option<FacetDeclaration>,
     /// How the API answers its rows; without it, it does not.
     pub resource: Option<ResourceDeclaration>,
+}
+
+/// Who writes a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// The way in: the topic of a family.
+    Ingest,
+    /// The workers: rows, changelogs, and what they say of themselves.
+    Process,
+    /// The read API: settings.
+    Serve,
+    /// Kafka clients: what is copied into the topic of a family.
+    Producers,
 }
 
 /// Why the topics could not be made.
@@ -74,7 +88,12 @@ pub fn all() -> &'static [Topic] {
 
 /// The topic of that name.
 pub fn named(name: &str) -> Option<&'static Topic> {
-    all().iter().find(|topic| topic.name == name)
+    place(name).map(|place| &all()[place])
+}
+
+/// The place of a topic in [`all`].
+pub fn place(name: &str) -> Option<usize> {
+    all().binary_search_by(|topic| topic.name.as_str().cmp(name)).ok()
 }
 
 /// Creates the topics that are not there yet. ([`topic_check`](super::topic_check) looks at those that are.)
@@ -147,6 +166,8 @@ fn load() -> Vec<Topic> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -162,6 +183,10 @@ mod tests {
             }
             assert_eq!(topic.config["message.timestamp.type"], "LogAppendTime", "I3: {}", topic.name);
             assert!(topic.partitions > 0);
+            // What follows from the log, and the log, stays (I1); what was copied, and how far somebody has come, need not.
+            let is_kept = !topic.name.starts_with("intake.") && topic.name != "progress";
+            let kept = [&topic.config["cleanup.policy"], &topic.config["retention.ms"]];
+            assert!(!is_kept || kept == [&json!("delete"), &json!(-1)], "I1: {}: {kept:?}", topic.name);
         }
     }
 }

@@ -17,6 +17,7 @@ use super::live::Freshness;
 use super::openapi;
 use super::parameters::Parameters;
 use crate::http::ApiError;
+use crate::log::topics::Owner;
 use crate::log::{LogPosition, topics};
 
 /// The `as_of` of an answer; also of one without a body.
@@ -97,7 +98,7 @@ pub fn wanted(parameters: &mut Parameters) -> Result<Option<LogPosition>, ApiErr
     parameters.parsed("min_as_of", expected, |text| {
         let position: LogPosition = text.parse().ok()?;
         let exists = |(family, partition, _): (&str, i32, i64)| {
-            let topic = topics::named(family).filter(|topic| topic.owner == "ingest");
+            let topic = topics::named(family).filter(|topic| topic.owner == Owner::Ingest);
             topic.is_some_and(|topic| partition < topic.partitions)
         };
         let is_ours = position.iter().all(exists);

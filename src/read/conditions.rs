@@ -161,6 +161,10 @@ fn of_test(test: &Test, entry: &str, value: &Value) -> (String, Vec<Parameter>) 
         (FilterOperator::AtLeast, _) => format!("{operand} >= ?"),
         (FilterOperator::Before, _) => format!("{operand} < ?"),
         (FilterOperator::Contains, _) => format!("has({operand}, ?)"),
+        // Nothing lists an empty text; ClickHouse splits an empty one into one.
+        (FilterOperator::Listed, Value::Text(text)) if text.is_empty() => {
+            return ("0".to_owned(), Vec::new());
+        }
         (FilterOperator::Listed, _) => format!("has(splitByChar(',', {operand}), ?)"),
     };
     values.push(match value {
@@ -188,12 +192,7 @@ impl Operand {
 impl Test {
     /// Whether it holds for a row, as in SQL: what is null never does, and an entry that is not there is empty.
     fn holds(&self, row: &Json, entry: &str, value: &Value) -> bool {
-        let found = self.operand.found(row, entry);
-        if found.is_none() && self.operator == FilterOperator::Listed {
-            // Nothing is listed, not even an empty text.
-            return false;
-        }
-        let found = match (&self.operand, found) {
+        let found = match (&self.operand, self.operand.found(row, entry)) {
             (_, Some(found)) => Cow::Borrowed(found),
             (Operand::Field(_), None) => Cow::Owned(Json::Null),
             (Operand::Entry(..) | Operand::NamedEntry(_), None) => Cow::Owned(Json::String(String::new())),
@@ -209,7 +208,8 @@ impl Test {
                 found.as_array().is_some_and(|items| items.iter().any(|item| item.as_str() == Some(text)))
             }
             (FilterOperator::Listed, Value::Text(text)) => {
-                found.as_str().is_some_and(|listed| listed.split(',').any(|item| item == text))
+                !text.is_empty()
+                    && found.as_str().is_some_and(|listed| listed.split(',').any(|item| item == text))
             }
             (operator, Value::Time(value) | Value::Integer(value)) => {
                 number(&found).is_some_and(|found| match operator {
@@ -281,6 +281,9 @@ mod tests {
             ("to", "1970-01-01T00:00:00.006Z", true),
             ("attribute.route", "/pay", true),
             ("attribute.area", "", true),
+            // Nothing lists an empty text, not what has no rules either.
+            ("rule", "", false),
+            ("rule", "rage_click", false),
         ] {
             assert_eq!(by(&[(name, value)]).matches(&row), is_left, "{name}={value}");
         }

@@ -150,8 +150,13 @@ impl Test {
                 }
             }
         };
-        let value = ValueType::new(operator, found).ok_or_else(|| {
-            let fits = |operator: &FilterOperator| ValueType::new(*operator, found).is_some();
+        // A version is answered as a text, and would be compared as one.
+        let is_version = matches!(operand, Operand::Field(name) if name == "version");
+        let value_type = |operator| {
+            ValueType::new(operator, found).filter(|_| !is_version || operator == FilterOperator::Null)
+        };
+        let value = value_type(operator).ok_or_else(|| {
+            let fits = |operator: &FilterOperator| value_type(*operator).is_some();
             let fitting: Vec<String> = FilterOperator::ALL
                 .iter()
                 .filter(|operator| fits(operator))
@@ -173,7 +178,9 @@ impl ValueType {
         use FilterOperator::{AtLeast, Before, Contains, Equals, Listed, Null};
         match (operator, field.not_null()) {
             (Null, _) => matches!(field, FieldType::Nullable(_)).then_some(Self::Boolean),
-            (Equals | Listed, FieldType::Text) => Some(Self::Text),
+            (Equals, FieldType::Text) => Some(Self::Text),
+            // ClickHouse does not split what may be null.
+            (Listed, FieldType::Text) if !matches!(field, FieldType::Nullable(_)) => Some(Self::Text),
             (Equals, FieldType::Enum(symbols)) => Some(Self::Enum(symbols.clone())),
             (Equals, FieldType::Uuid) => Some(Self::Uuid),
             (Equals, FieldType::Boolean) => Some(Self::Boolean),

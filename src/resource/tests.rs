@@ -46,6 +46,11 @@ fn what_can_not_be_answered_is_known_at_start() {
             "field: subject, operator: before,",
             "filter subject: the operator before does not fit the field subject: equals, listed would",
         ),
+        (
+            "field: subject,",
+            "field: version, operator: at_least,",
+            "filter subject: the operator at_least does not fit the field version: none does",
+        ),
         ("field: severity,", "field: severity, minimum: 1,", "filter severity: only a number has a minimum"),
         (
             "field: attributes.rules, operator: listed",

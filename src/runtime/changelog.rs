@@ -98,9 +98,22 @@ impl ChangelogWriter {
         Written::Part
     }
 
+    /// Writes that the job begins anew at an offset, under a further epoch.
+    pub fn begin_anew<O: Operator>(
+        &mut self,
+        task: &mut Task<O>,
+        (offset, epoch): (i64, u8),
+        outbox: &mut Outbox,
+    ) {
+        self.number += 1;
+        self.block.clear();
+        task.begin_anew(offset, epoch, &mut self.block);
+        self.push(BlockKind::Anew, outbox);
+    }
+
     fn push(&self, kind: BlockKind, outbox: &mut Outbox) {
         let block = Block { kind, number: self.number, cells: &self.block };
-        let mut is_begin = kind == BlockKind::Begin;
+        let mut is_begin = matches!(kind, BlockKind::Begin | BlockKind::Anew);
         block.records(RECORD, |record| outbox.push_change(std::mem::take(&mut is_begin), record));
     }
 }

@@ -24,9 +24,7 @@ where
     /// A transaction closes by time, outputs or bytes. Time counts from the end of the last commit, so that slow commits
     /// don't follow each other without a rest.
     pub(super) fn is_commit_due(&self) -> bool {
-        self.unfinished.is_some()
-            || self.is_full()
-            || self.committed_at.elapsed() >= self.config.commit_interval
+        self.is_unfinished || self.is_full() || self.committed_at.elapsed() >= self.config.commit_interval
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -59,7 +57,7 @@ where
         FailPoint::Changelog.reach(rows);
         self.drain()?;
         if has_report {
-            Reporter::progress(&self.partitions, &mut self.transaction, self.log, self.job.topic)?;
+            Reporter::progress(&self.partitions, &mut self.transaction, self.job.topic)?;
             self.drain()?;
         }
         FailPoint::Drained.reach(rows);
@@ -129,29 +127,20 @@ where
         if self.consumer.assignment_lost() { Err(WorkerError::Lost) } else { Ok(group) }
     }
 
-    /// Waits until the broker has taken what was sent. Where it is slow the partitions are paused, so that polling, which keeps
-    /// the worker in its group, brings no more.
+    /// Waits until the broker has taken what was sent. Where it is slow the client still has its say, which keeps the worker in
+    /// its group; records wait in their queues.
     fn drain(&mut self) -> Result<(), WorkerError> {
         let began = Instant::now();
-        let mut paused = None;
+        let mut is_slow = false;
         while self.transaction.has_in_flight() {
             self.transaction.poll(Duration::from_millis(1))?;
             if began.elapsed() < PRESSURE {
                 continue;
             }
-            if paused.is_none() {
-                let list = self.folded_partitions();
-                self.consumer.pause(&list).map_err(WorkerError::kafka("pausing partitions"))?;
-                metrics::counter!("tidewatch_pauses_total").increment(1);
-                paused = Some(list);
+            if !std::mem::replace(&mut is_slow, true) {
+                metrics::counter!("tidewatch_slow_commits_total").increment(1);
             }
-            // What the group decides is queued; a record can't come.
-            if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-                self.consuming(error)?;
-            }
-        }
-        if let Some(list) = paused {
-            self.consumer.resume(&list).map_err(WorkerError::kafka("resuming partitions"))?;
+            self.serve(Duration::ZERO)?;
         }
         Ok(())
     }
@@ -184,12 +173,9 @@ where
         let delivered = self.transaction.take_delivered();
         self.transaction = Transaction::start(self.log, &self.transactional_id)?;
         self.transaction.put_delivered(delivered);
-        let list = self.folded_partitions();
-        // The pause of a drain that failed.
-        self.consumer.resume(&list).map_err(WorkerError::kafka("resuming partitions"))?;
         let stored = self
             .consumer
-            .committed_offsets(list, COORDINATOR)
+            .committed_offsets(self.folded_partitions(), COORDINATOR)
             .map_err(WorkerError::kafka("fetching committed offsets"))?;
         for element in stored.elements() {
             let Some(owned) = self.partitions.get_mut(element.partition()) else { continue };

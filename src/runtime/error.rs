@@ -61,8 +61,8 @@ pub enum WorkerError {
     /// The changelog and the group's offset, which are written together, do not agree.
     #[error(
         "{changelog}/{partition} ends with delta {number} at offset {offset}, but the group is at delta {committed:?} and offset \
-         {committed_offset}: one of them has been changed by hand; set the group's offset to {offset}, or begin anew under \
-         another kafka.prefix"
+         {committed_offset}: one of them has been changed by hand; set the group's offset to {offset}, or fold \
+         the log anew by `tidewatch refold`"
     )]
     Disagreement {
         /// The changelog.
@@ -80,8 +80,8 @@ pub enum WorkerError {
     },
     /// A part of the changelog is gone.
     #[error(
-        "{changelog}/{partition} is not whole: {reason}; somebody has deleted records of it, or its retention has; begin anew under \
-         another kafka.prefix"
+        "{changelog}/{partition} is not whole: {reason}; somebody has deleted records of it, or its retention has; `tidewatch refold` folds \
+         the log anew"
     )]
     Incomplete {
         /// The changelog.
@@ -97,7 +97,7 @@ pub enum WorkerError {
     /// The log is not the one that the state has folded.
     #[error(
         "{topic}/{partition} is not the log whose records up to offset {offset} have been folded: it was deleted and made \
-         anew; delete the changelog and the rows too, or begin anew under another kafka.prefix"
+         anew; `tidewatch skip` goes on with what it holds now, `tidewatch refold` folds that alone"
     )]
     Changed {
         /// Topic.
@@ -112,9 +112,26 @@ pub enum WorkerError {
     Topic(#[from] TopicFault),
     /// Records are gone that have not been folded.
     #[error(
-        "records of {topic} were deleted before they were folded: the next one to be folded is gone; raise retention.ms of the topic"
+        "records of {topic} were deleted before they were folded: the next one to be folded is gone; raise retention.ms of the topic; \
+         `tidewatch skip` goes on behind them and counts them"
     )]
     Cut {
+        /// Topic.
+        topic: String,
+    },
+    /// A record came by a way on which none is expected: it would be passed over.
+    #[error("{topic}/{partition}: the record at offset {offset} came past the queue of its partition")]
+    Stray {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Its offset.
+        offset: i64,
+    },
+    /// A topic has a name that the client does not take.
+    #[error("the topic {topic} can't be read by that name; see kafka.prefix")]
+    TopicName {
         /// Topic.
         topic: String,
     },

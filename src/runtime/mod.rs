@@ -9,7 +9,7 @@
 //!
 //! # State
 //! A task's state is restored (`restore`) from its changelog, which holds what each commit has changed and checkpoints of the whole
-//! (`changelog`). A partition that is being restored is paused; the others go on.
+//! (`changelog`). The records of a partition that is being restored wait in its queue; the others go on.
 //!
 //! # Marks (I4)
 //! When a timer is due in silence the worker appends a mark to the partition: its append time moves the
@@ -26,16 +26,20 @@ mod outbox;
 mod output;
 mod partitions;
 mod rebalance;
+mod recovery;
 mod report;
 mod restore;
 mod transaction;
 mod trim;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::message::Message;
+use tidewatch_kafka_batch::PartitionQueue;
 use tokio_util::sync::CancellationToken;
 
 pub use error::WorkerError;
@@ -47,6 +51,7 @@ pub(crate) use output::Engine;
 pub use output::{OutputRow, Value};
 use partitions::Partitions;
 pub(crate) use rebalance::{Member, RebalanceQueue, leave};
+pub use recovery::{Recovery, RecoveryError, Skipped};
 use report::Reporter;
 use restore::Restoration;
 pub(crate) use transaction::Transaction;
@@ -57,8 +62,11 @@ use crate::http::Readiness;
 use crate::log::{Log, Restarts, statistics, topic_check};
 use crate::settings::SettingsVersions;
 
-/// How long a poll waits for a record: bounds how late a commit, a mark or a stop is noticed.
+/// How long the worker waits where no record lies ready, and folds before it looks for anything else: bounds how late a record, a
+/// commit, a mark or a stop is noticed.
 const POLL: Duration = Duration::from_millis(10);
+/// Records that are taken at once from a partition.
+const BATCH: usize = 256;
 /// How long a request to a broker may take.
 const COORDINATOR: Duration = Duration::from_secs(10);
 /// Rest before the worker starts again after a failure, and the longest after many.
@@ -66,7 +74,7 @@ const RESTART: Duration = Duration::from_millis(200);
 const LONGEST_RESTART: Duration = Duration::from_secs(10);
 /// Rest of a worker whose name another one uses too.
 const FENCED: Duration = Duration::from_secs(2);
-/// How long the broker may be slow to take outputs before the partitions are paused.
+/// How long the broker may be slow to take outputs before the client has its say meanwhile.
 const PRESSURE: Duration = Duration::from_millis(100);
 /// After so many failures without a commit between them a worker is not ready.
 const FAILURES: u32 = 3;
@@ -105,19 +113,23 @@ struct Worker<'a, O: Operator> {
     log: &'a Log,
     config: &'a ProcessConfig,
     transactional_id: String,
-    consumer: BaseConsumer<RebalanceQueue>,
+    consumer: Arc<BaseConsumer<RebalanceQueue>>,
     transaction: Transaction,
     marks: Marks,
     partitions: Partitions<O>,
     restorations: Vec<Restoration<O>>,
+    /// The records of partitions that are being restored.
+    waiting: BTreeMap<i32, PartitionQueue<RebalanceQueue>>,
     topic: String,
     changelog: String,
     reporter: Reporter,
     versions: SettingsVersions<O::Settings>,
     /// All partitions have been under the newest settings since the last of them was taken over.
     is_current: bool,
-    /// A record that made more rows due than a transaction takes: it goes on after the commit.
-    unfinished: Option<OwnedMessage>,
+    /// A record made more rows due than a transaction takes: it goes on after the commit.
+    is_unfinished: bool,
+    /// No record lay ready.
+    is_idle: bool,
     rows: Vec<O::Row>,
     outcomes: Outcomes,
     /// The group has said which partitions are this worker's; a spare one has none.
@@ -159,17 +171,19 @@ where
             log,
             config,
             transactional_id,
-            consumer,
+            consumer: Arc::new(consumer),
             transaction,
             marks,
             partitions: Partitions::default(),
             restorations: Vec::new(),
+            waiting: BTreeMap::new(),
             topic,
             changelog: log.name(&job.changelog()),
             reporter: Reporter::new(),
             versions: job.settings_versions(log)?,
             is_current: false,
-            unfinished: None,
+            is_unfinished: false,
+            is_idle: true,
             rows: Vec::new(),
             outcomes: Outcomes::default(),
             has_joined: false,
@@ -221,43 +235,86 @@ where
         self.commit()
     }
 
-    /// Folds what is there, at most for as long as a commit may wait.
+    /// Lets the client say what the group decides, and folds what is there, at most for as long as a commit may wait.
     fn poll(&mut self) -> Result<(), WorkerError> {
-        if let Some(message) = self.unfinished.take() {
-            let folded = self.fold(&message);
-            if !matches!(folded, Ok(false)) {
-                self.unfinished = Some(message);
-            }
-            folded?;
-        }
+        let is_waiting = self.is_idle && self.restorations.is_empty();
+        self.serve(if is_waiting { POLL } else { Duration::ZERO })?;
         let until = Instant::now() + POLL;
-        let mut wait = if self.restorations.is_empty() { POLL } else { Duration::ZERO };
-        let mut polled_messages = 0_u32;
-        while self.unfinished.is_none() && !self.is_full() {
-            let Some(polled) = self.consumer.poll(wait) else { break };
-            match polled {
-                Ok(message) => {
-                    let room = self.config.commit_outputs.saturating_sub(self.partitions.rows()).max(1);
-                    let Self { job, partitions, transaction, changelog, rows, outcomes, versions, .. } = self;
-                    let folded = fold(&message, job, versions, partitions, room, rows, outcomes);
-                    // One that could not be read yet is folded once that has been mended: nothing reads it again.
-                    if !matches!(folded, Ok(false)) {
-                        self.unfinished = Some(message.detach());
-                    }
-                    folded?;
-                    send(message.partition(), partitions, rows, transaction, changelog)?;
+        (self.is_idle, self.is_unfinished) = (true, false);
+        let all: Vec<i32> = self.partitions.iter().map(|(partition, _)| partition).collect();
+        loop {
+            let mut is_empty = true;
+            for partition in &all {
+                is_empty &= !self.fold_batch(*partition)?;
+                if self.is_unfinished || self.is_full() {
+                    return Ok(());
                 }
-                Err(error) => self.consuming(error)?,
             }
-            wait = Duration::ZERO;
-            polled_messages += 1;
-            // Looking at the clock costs as much as a record.
-            let is_time = polled_messages.is_multiple_of(32) && Instant::now() >= until;
-            if is_time || self.consumer.context().has_changes() {
+            self.is_idle &= is_empty;
+            if is_empty || Instant::now() >= until || self.consumer.context().has_changes() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets the client say what the group decides. Records don't come that way.
+    fn serve(&self, wait: Duration) -> Result<(), WorkerError> {
+        match self.consumer.poll(wait) {
+            None => Ok(()),
+            Some(Err(error)) => self.consuming(error),
+            Some(Ok(message)) => {
+                let (partition, offset) = (message.partition(), message.offset());
+                Err(WorkerError::Stray { topic: self.topic.clone(), partition, offset })
+            }
+        }
+    }
+
+    /// Folds a batch of a partition's records, and sends their rows. Returns whether there was one.
+    fn fold_batch(&mut self, partition: i32) -> Result<bool, WorkerError> {
+        let (rows, bytes) = (self.partitions.rows(), self.partitions.bytes());
+        let Some(owned) = self.partitions.get_mut(partition) else { return Ok(false) };
+        if !owned.queue.fill(BATCH) {
+            return Ok(false);
+        }
+        let (own_rows, own_bytes) = (owned.outbox.rows, owned.outbox.bytes());
+        loop {
+            let message = match owned.queue.front() {
+                None => break,
+                Some(Ok(message)) => message,
+                Some(Err(error)) => {
+                    owned.queue.advance();
+                    self.consuming(error)?;
+                    return Ok(true);
+                }
+            };
+            // A seek that met the client still looking for where to begin may be lost: what has been folded is not folded again.
+            if message.offset() >= owned.task.offset() {
+                let taken = rows + owned.outbox.rows - own_rows;
+                let room = self.config.commit_outputs.saturating_sub(taken).max(1);
+                // One that can't be read yet stays: it is folded once that has been mended.
+                let record = self.job.read(&message, &mut self.versions)?;
+                owned.is_dirty = true;
+                let step = owned.task.process(&record, room, &mut self.rows);
+                for row in self.rows.drain(..) {
+                    owned.outbox.push_row(&row).map_err(WorkerError::encode(row.topic()))?;
+                }
+                match step {
+                    Step::Done(outcome) => self.outcomes.add(outcome),
+                    Step::Full => {
+                        self.is_unfinished = true;
+                        break;
+                    }
+                }
+            }
+            owned.queue.advance();
+            let is_full = rows + owned.outbox.rows - own_rows >= self.config.commit_outputs
+                || bytes + owned.outbox.bytes() - own_bytes >= self.config.commit_bytes;
+            if is_full {
                 break;
             }
         }
-        Ok(())
+        self.transaction.send_outbox(&mut owned.outbox, partition, &self.changelog)?;
+        Ok(true)
     }
 
     /// What the consumer says instead of a record.
@@ -274,64 +331,6 @@ where
             }
         }
     }
-
-    /// Goes on with a record that was not finished; `true` if it still is not.
-    fn fold(&mut self, message: &OwnedMessage) -> Result<bool, WorkerError> {
-        let Self { job, partitions, transaction, changelog, rows, outcomes, config, versions, .. } = self;
-        let is_unfinished = fold(message, job, versions, partitions, config.commit_outputs, rows, outcomes)?;
-        send(message.partition(), partitions, rows, transaction, changelog)?;
-        Ok(is_unfinished)
-    }
-}
-
-/// Folds one record, as far as there is room for its rows. `true`: it has to be gone on with.
-fn fold<O, M>(
-    message: &M,
-    job: &Job<O>,
-    versions: &mut SettingsVersions<O::Settings>,
-    partitions: &mut Partitions<O>,
-    room: usize,
-    rows: &mut Vec<O::Row>,
-    outcomes: &mut Outcomes,
-) -> Result<bool, WorkerError>
-where
-    O: Operator,
-    M: Message,
-{
-    // A record of a partition that was just handed over may still be in the queue: its new owner folds it.
-    let Some(owned) = partitions.get_mut(message.partition()) else { return Ok(false) };
-    // A seek that met the client still looking for where to begin may be lost: what has been folded is not folded again.
-    if message.offset() < owned.task.offset() {
-        return Ok(false);
-    }
-    let record = job.read(message, versions)?;
-    owned.is_dirty = true;
-    Ok(match owned.task.process(&record, room, rows) {
-        Step::Done(outcome) => {
-            outcomes.add(outcome);
-            false
-        }
-        Step::Full => true,
-    })
-}
-
-/// Puts rows into their partition's outbox, and sends them.
-fn send<O>(
-    partition: i32,
-    partitions: &mut Partitions<O>,
-    rows: &mut Vec<O::Row>,
-    transaction: &mut Transaction,
-    changelog: &str,
-) -> Result<(), WorkerError>
-where
-    O: Operator,
-    O::Row: OutputRow,
-{
-    let Some(owned) = partitions.get_mut(partition) else { return Ok(()) };
-    for row in rows.drain(..) {
-        owned.outbox.push_row(&row).map_err(WorkerError::encode(row.topic()))?;
-    }
-    transaction.send_outbox(&mut owned.outbox, partition, changelog)
 }
 
 /// Outcomes since the last commit: a metric costs more than a fold.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tidewatch_kafka_batch::PartitionQueue;
+
 use super::changelog::ChangelogWriter;
 use super::outbox::Outbox;
+use super::rebalance::RebalanceQueue;
 use crate::engine::{Operator, Task};
 
 /// Cells that a delta has at most before it is known how large they are.
@@ -12,6 +15,8 @@ const CELLS: usize = 100_000;
 /// A partition and its fold.
 pub(super) struct Owned<O: Operator> {
     pub task: Task<O>,
+    /// Its records; the first is at work where it was not finished.
+    pub queue: PartitionQueue<RebalanceQueue>,
     pub changelog: ChangelogWriter,
     /// What has been folded since the last commit has to send.
     pub outbox: Outbox,
@@ -24,11 +29,11 @@ pub(super) struct Owned<O: Operator> {
 }
 
 impl<O: Operator> Owned<O> {
-    pub fn new(mut task: Task<O>, changelog: ChangelogWriter) -> Self {
+    pub fn new(mut task: Task<O>, queue: PartitionQueue<RebalanceQueue>, changelog: ChangelogWriter) -> Self {
         task.limit_delta(CELLS);
         let committed = changelog.number();
         let outbox = Outbox::default();
-        Self { task, changelog, outbox, committed, is_dirty: false, has_checkpoint: false }
+        Self { task, queue, changelog, outbox, committed, is_dirty: false, has_checkpoint: false }
     }
 
     /// All that it had to send is committed; returns whether a checkpoint has become complete by that.

@@ -13,6 +13,7 @@ use super::{COORDINATOR, WorkerError};
 use crate::engine::Operator;
 use crate::engine::rows::{OutputEnd, Progress};
 use crate::log::lag::Quiet;
+use crate::log::topics::Owner;
 use crate::log::{Log, topics};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -20,22 +21,22 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const OWN: [&str; 2] = ["progress", "accounting"];
 
 /// Where the topics of rows end at this moment, decided or not: what a former owner of a partition wrote lies before.
-pub(super) fn ends_of_topics(log: &Log) -> Result<BTreeMap<(String, i32), i64>, WorkerError> {
+pub(super) fn ends_of_topics(log: &Log) -> Result<BTreeMap<(usize, i32), i64>, WorkerError> {
     let failed = || WorkerError::kafka("fetching the ends of derived topics");
     let mut settings = log.consumer("ends");
     settings.set("isolation.level", "read_uncommitted");
     let client: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(failed())?;
     let metadata = client.fetch_metadata(None, COORDINATOR).map_err(failed())?;
-    let is_ours = |name: &str| {
-        let topic = topics::all().iter().find(|topic| log.name(&topic.name) == name);
-        topic.is_some_and(|topic| topic.owner == "process" && is_of_rows(&topic.name))
-    };
     let mut ends = BTreeMap::new();
-    for topic in metadata.topics().iter().filter(|topic| is_ours(topic.name())) {
-        for partition in topic.partitions() {
-            let (name, partition) = (topic.name(), partition.id());
-            let (_, end) = client.fetch_watermarks(name, partition, COORDINATOR).map_err(failed())?;
-            ends.insert((name.to_owned(), partition), end);
+    for (place, topic) in topics::all().iter().enumerate() {
+        if topic.owner != Owner::Process || !is_of_rows(&topic.name) {
+            continue;
+        }
+        let name = log.name(&topic.name);
+        let found = metadata.topics().iter().filter(|found| found.name() == name);
+        for partition in found.flat_map(|found| found.partitions()).map(|partition| partition.id()) {
+            let (_, end) = client.fetch_watermarks(&name, partition, COORDINATOR).map_err(failed())?;
+            ends.insert((place, partition), end);
         }
     }
     Ok(ends)
@@ -101,21 +102,16 @@ impl Reporter {
     pub fn progress<O: Operator>(
         partitions: &Partitions<O>,
         transaction: &mut Transaction,
-        log: &Log,
         topic: &str,
     ) -> Result<(), WorkerError> {
         for (partition, owned) in partitions.iter() {
             let outputs = transaction.ends(|ends| {
                 let ends = ends.entry(partition).or_default();
-                let plain = ends.iter().filter_map(|((name, partition), offset)| {
-                    let topic = log.plain_name(name);
-                    is_of_rows(topic).then(|| OutputEnd {
-                        topic: topic.to_owned(),
-                        partition: *partition,
-                        offset: *offset,
-                    })
+                let outputs = ends.iter().filter_map(|((place, partition), offset)| {
+                    let topic = topics::all()[*place].name.clone();
+                    is_of_rows(&topic).then_some(OutputEnd { topic, partition: *partition, offset: *offset })
                 });
-                plain.collect()
+                outputs.collect()
             });
             let row = Progress {
                 topic: topic.to_owned(),

@@ -101,6 +101,10 @@ impl<O: Operator> Restoring<O> {
                     *deltas += bytes;
                 }
             }
+            BlockKind::Anew => {
+                self.restore.begin_anew();
+                (self.checkpoint, self.deltas, self.under_way) = (Some((offset, bytes)), 0, None);
+            }
             BlockKind::Begin => self.under_way = Some((offset, bytes, 0)),
             BlockKind::Slice => {
                 if let Some((_, written, _)) = &mut self.under_way {

@@ -14,20 +14,51 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use super::WorkerError;
 use super::outbox::{Outbox, Target};
 use super::output::OutputRow;
-use crate::log::Log;
+use crate::log::{Log, topics};
 
 /// After this silence the broker aborts the transaction of a worker that is gone, so that readers go on.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a broker may take to begin with. A worker that can't reach it looks so often whether it has to stop.
 const INITIALISE: Duration = Duration::from_secs(5);
 
-/// Marks the first record of a checkpoint.
-const BEGIN: usize = 1 << 32;
+/// What a record was sent for, as its delivery report names it: the input partition from which it follows in the lower 32 bits,
+/// above them what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A row of the topic at that place of [`topics::all`].
+    Row(usize),
+    /// The first record of a checkpoint.
+    Begin,
+    /// Nobody has to know where it lies.
+    Other,
+}
+
+impl Purpose {
+    fn opaque(self, input: i32) -> usize {
+        let purpose = match self {
+            Self::Other => 0,
+            Self::Begin => 1,
+            Self::Row(place) => place + 2,
+        };
+        purpose << 32 | input as usize
+    }
+
+    fn of(opaque: usize) -> (Self, i32) {
+        let purpose = match opaque >> 32 {
+            0 => Self::Other,
+            1 => Self::Begin,
+            place => Self::Row(place - 2),
+        };
+        (purpose, opaque as i32)
+    }
+}
 
 /// A worker's transactions, one after the other.
 pub(crate) struct Transaction {
     producer: BaseProducer<Deliveries>,
     log: Log,
+    /// The names of [`topics::all`] on the cluster.
+    names: Vec<String>,
     is_open: bool,
     /// Copies in the open transaction.
     pub outputs: usize,
@@ -36,8 +67,8 @@ pub(crate) struct Transaction {
     buffer: Vec<u8>,
 }
 
-/// Where what was written ends: by input partition, then by topic and output partition.
-pub(crate) type Ends = BTreeMap<i32, BTreeMap<(String, i32), i64>>;
+/// Where what was written ends: by input partition, then by the place of the topic in [`topics::all`] and output partition.
+pub(crate) type Ends = BTreeMap<i32, BTreeMap<(usize, i32), i64>>;
 
 /// What the broker said of the records sent.
 #[derive(Default)]
@@ -63,21 +94,22 @@ impl Deliveries {
 impl ClientContext for Deliveries {}
 
 impl ProducerContext for Deliveries {
-    /// The input partition from which a record follows; with [`BEGIN`], of the beginning of its checkpoint.
+    /// A [`Purpose`] and its input partition.
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, input: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let (purpose, input) = Purpose::of(opaque);
         let mut state = self.state();
         match result {
-            Ok(message) => {
-                if input & BEGIN != 0 {
-                    state.checkpoints.insert(input as i32, message.offset());
+            Ok(message) => match purpose {
+                Purpose::Other => {}
+                Purpose::Begin => drop(state.checkpoints.insert(input, message.offset())),
+                Purpose::Row(place) => {
+                    let ends = state.ends.entry(input).or_default();
+                    let end = ends.entry((place, message.partition())).or_default();
+                    *end = (*end).max(message.offset() + 1);
                 }
-                let ends = state.ends.entry(input as i32).or_default();
-                let place = (message.topic().to_owned(), message.partition());
-                let end = ends.entry(place).or_default();
-                *end = (*end).max(message.offset() + 1);
-            }
+            },
             Err((error, message)) => {
                 state.failure.get_or_insert_with(|| (message.topic().to_owned(), error.clone()));
             }
@@ -98,7 +130,9 @@ impl Transaction {
         producer
             .init_transactions(INITIALISE)
             .map_err(WorkerError::kafka("initialising transactions at kafka.brokers"))?;
-        Ok(Self { producer, log: log.clone(), is_open: false, outputs: 0, bytes: 0, buffer: Vec::new() })
+        let names = topics::all().iter().map(|topic| log.name(&topic.name)).collect();
+        let log = log.clone();
+        Ok(Self { producer, log, names, is_open: false, outputs: 0, bytes: 0, buffer: Vec::new() })
     }
 
     /// Adds a row that is no part of an [`Outbox`]; `input` is the partition that it speaks of.
@@ -107,9 +141,7 @@ impl Transaction {
         let mut value = std::mem::take(&mut self.buffer);
         value.clear();
         row.encode(&mut value).map_err(|source| WorkerError::Encode { topic, source })?;
-        let name = self.log.name(topic);
-        let sent =
-            self.send(BaseRecord::with_opaque_to(&name, input as usize).key(row.key()).payload(&value));
+        let sent = self.send_keyed(topic, input, row.key(), &value);
         self.buffer = value;
         sent
     }
@@ -121,19 +153,37 @@ impl Transaction {
         input: i32,
         changelog: &str,
     ) -> Result<(), WorkerError> {
-        outbox.send(|target, key, value| {
-            let (name, opaque);
-            self.send(match target {
-                Target::Rows(topic) => {
-                    name = self.log.name(topic);
-                    BaseRecord::with_opaque_to(&name, input as usize).key(key).payload(value)
-                }
-                Target::Changelog { is_begin } => {
-                    opaque = input as usize | if is_begin { BEGIN } else { 0 };
-                    BaseRecord::with_opaque_to(changelog, opaque).partition(input).payload(value)
-                }
-            })
+        outbox.send(|target, key, value| match target {
+            Target::Rows(topic) => self.send_keyed(topic, input, key, value),
+            Target::Changelog { is_begin } => {
+                let purpose = if is_begin { Purpose::Begin } else { Purpose::Other };
+                let record = BaseRecord::with_opaque_to(changelog, purpose.opaque(input));
+                self.open()?;
+                send(&self.producer, record.partition(input).payload(value))
+            }
         })
+    }
+
+    fn send_keyed(
+        &mut self,
+        topic: &'static str,
+        input: i32,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), WorkerError> {
+        self.open()?;
+        let record = |name, purpose: Purpose| BaseRecord::with_opaque_to(name, purpose.opaque(input));
+        match topics::place(topic) {
+            Some(place) => {
+                let record = record(&self.names[place], Purpose::Row(place));
+                send(&self.producer, record.key(key).payload(value))
+            }
+            // A topic of a job that is none of the registry's: a benchmark's.
+            None => {
+                let name = self.log.name(topic);
+                send(&self.producer, record(&name, Purpose::Other).key(key).payload(value))
+            }
+        }
     }
 
     /// Adds a record that is made of one of the input partition `input`; opens a transaction if there is none.
@@ -147,32 +197,14 @@ impl Transaction {
     ) -> Result<(), WorkerError> {
         self.outputs += 1;
         self.bytes += value.len();
-        let record = BaseRecord::with_opaque_to(topic, input as usize).partition(partition);
-        self.send(record.key(key).payload(value).headers(headers))
-    }
-
-    fn send(&mut self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), WorkerError> {
         self.open()?;
-        // The queue holds more than a transaction's worth; where it is full, sending makes room.
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
-                    record = returned;
-                    self.poll(Duration::from_millis(10))?;
-                }
-                Err((source, _)) => return Err(WorkerError::Kafka { action: "sending an output", source }),
-            }
-        }
+        let record = BaseRecord::with_opaque_to(topic, Purpose::Other.opaque(input)).partition(partition);
+        send(&self.producer, record.key(key).payload(value).headers(headers))
     }
 
     /// Serves delivery reports; an error if a record was not taken.
     pub fn poll(&mut self, wait: Duration) -> Result<(), WorkerError> {
-        self.producer.poll(wait);
-        match self.producer.context().state().failure.take() {
-            None => Ok(()),
-            Some((topic, error)) => Err(WorkerError::Undelivered { topic, reason: error.to_string() }),
-        }
+        poll(&self.producer, wait)
     }
 
     /// Whether the broker has ended this producer's life: its name is another one's by now, or it was silent for too long.
@@ -227,6 +259,11 @@ impl Transaction {
         Ok(())
     }
 
+    /// As [`commit`](Self::commit), where something was sent.
+    pub fn commit_if_open(&mut self) -> Result<(), WorkerError> {
+        if self.is_open { self.commit() } else { Ok(()) }
+    }
+
     /// Ends an open transaction without its outputs. Where that fails, the next start ends it.
     pub fn abort(&mut self) {
         if self.is_open {
@@ -251,5 +288,30 @@ impl Transaction {
             self.is_open = true;
         }
         Ok(())
+    }
+}
+
+fn send(
+    producer: &BaseProducer<Deliveries>,
+    mut record: BaseRecord<'_, [u8], [u8], usize>,
+) -> Result<(), WorkerError> {
+    // The queue holds more than a transaction's worth; where it is full, sending makes room.
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
+                record = returned;
+                poll(producer, Duration::from_millis(10))?;
+            }
+            Err((source, _)) => return Err(WorkerError::Kafka { action: "sending an output", source }),
+        }
+    }
+}
+
+fn poll(producer: &BaseProducer<Deliveries>, wait: Duration) -> Result<(), WorkerError> {
+    producer.poll(wait);
+    match producer.context().state().failure.take() {
+        None => Ok(()),
+        Some((topic, error)) => Err(WorkerError::Undelivered { topic, reason: error.to_string() }),
     }
 }

@@ -28,7 +28,8 @@ pub(super) fn delete_before(log: &Log, changelog: &str, partition: i32, offset: 
     }
 }
 
-fn delete(log: &Log, changelog: &str, partition: i32, offset: i64) -> Result<(), KafkaError> {
+/// Deletes the records of a changelog before an offset.
+pub(super) fn delete(log: &Log, changelog: &str, partition: i32, offset: i64) -> Result<(), KafkaError> {
     let admin: AdminClient<DefaultClientContext> = log.client().create()?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(changelog, partition, Offset::Offset(offset))?;

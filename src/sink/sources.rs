@@ -12,7 +12,7 @@ use crate::codec;
 use crate::codec::{CodecError, PinnedSchema};
 use crate::engine::rows::DeadLetter;
 use crate::http::Readiness;
-use crate::log::topics::Topic;
+use crate::log::topics::{Owner, Topic};
 use crate::log::{Log, topics};
 use crate::resource;
 use crate::runtime::is_mark;
@@ -117,7 +117,7 @@ impl Source {
             plan.answers(resource)?;
         }
         let letters = newest(DEAD_LETTERS, DEAD_LETTERS)?;
-        let is_family = topic.owner == "ingest";
+        let is_family = topic.owner == Owner::Ingest;
         Ok(Self { topic: log.name(&topic.name), local_topic: &topic.name, plan, is_family, letters })
     }
 

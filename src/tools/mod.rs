@@ -8,6 +8,7 @@ pub mod dry_run;
 pub mod explain;
 pub mod generate;
 pub mod rebuild;
+pub mod recovery;
 mod routes;
 pub mod settings;
 pub mod topology;

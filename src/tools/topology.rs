@@ -12,6 +12,7 @@ use crate::engine::rows::{DeadLetter, DerivedRow};
 use crate::families::{self, Family, JobDescription, Visitor};
 use crate::ingest::intake;
 use crate::log::topics;
+use crate::log::topics::Owner;
 use crate::resource::{self, ResourceError};
 use crate::{read, runtime};
 
@@ -93,7 +94,7 @@ struct JobNode {
 #[derive(Debug, Serialize)]
 struct TopicNode {
     name: &'static str,
-    owner: &'static str,
+    owner: Owner,
     key: &'static str,
     partitions: i32,
     schema: Option<&'static str>,
@@ -214,7 +215,7 @@ impl From<&'static topics::Topic> for TopicNode {
     fn from(topic: &'static topics::Topic) -> Self {
         Self {
             name: &topic.name,
-            owner: &topic.owner,
+            owner: topic.owner,
             key: &topic.key,
             partitions: topic.partitions,
             schema: topic.schema.as_deref(),
@@ -231,7 +232,7 @@ fn tables() -> impl Iterator<Item = TableNode> {
 }
 
 fn roles(families: &[FamilyNode], jobs: &[JobNode]) -> Vec<RoleNode> {
-    let owned = |owner: &str| {
+    let owned = |owner: Owner| {
         let owned = topics::all().iter().filter(move |topic| topic.owner == owner);
         owned.map(|topic| topic.name.clone()).collect::<Vec<_>>()
     };
@@ -247,13 +248,13 @@ fn roles(families: &[FamilyNode], jobs: &[JobNode]) -> Vec<RoleNode> {
             "ingest",
             "HTTP in, and what Kafka clients write: validates, sanitises, appends to the family topics",
             families.iter().map(|family| family.intake.clone()).collect(),
-            [owned("ingest"), vec![DeadLetter::TOPIC.to_owned()]].concat(),
+            [owned(Owner::Ingest), vec![DeadLetter::TOPIC.to_owned()]].concat(),
         ),
         node(
             "process",
             "Folds family topics into derived topics, exactly once: a worker a job",
             inputs.collect::<std::collections::BTreeSet<_>>().into_iter().collect(),
-            owned("process"),
+            owned(Owner::Process),
         ),
         node("sink", "Writes derived topics to ClickHouse", stored, vec![DeadLetter::TOPIC.to_owned()]),
         node("serve", "HTTP out: the read API, live streams, the page, settings", followed, vec![settings()]),

@@ -296,6 +296,7 @@ async fn a_span_of_the_log_can_be_looked_at_and_written_out() {
     let file = system.folder().join("settings.toml");
     std::fs::write(&file, "[civic]\nallowance = \"0s\"\ndefault_due = \"1h\"\n").unwrap();
     let (settings, between) = (file.to_str().unwrap(), between.to_string());
+    let log = system.read_committed("civic");
     for (limits, expected) in [
         (vec![], ["r-1", "r-1", "r-2", "r-2"].as_slice()),
         (vec!["--from", &between], &["r-2", "r-2"]),
@@ -312,7 +313,11 @@ async fn a_span_of_the_log_can_be_looked_at_and_written_out() {
             .lines()
             .map(|line| {
                 let difference: Value = serde_json::from_str(line).unwrap();
-                difference["after"]["meta"]["evidence"]["first"][0]["event_id"].as_str().unwrap().to_owned()
+                let evidence = &difference["after"]["meta"]["evidence"];
+                let partition = evidence["partition"].as_i64().unwrap() as i32;
+                let offset = evidence["offsets"][0].as_i64();
+                let record = log[&partition].iter().find(|record| Some(record.offset()) == offset).unwrap();
+                expected::decode::<CivicEvent>("civic", record.payload().unwrap()).event_id
             })
             .collect();
         found.sort();

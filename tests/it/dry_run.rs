@@ -160,7 +160,7 @@ fn i3_silence_passes_in_all_partitions_together() {
             let at = due.max(first_arrival);
             assert!(highest <= at, "{at} after {highest}");
             highest = at;
-            partitions.insert(row["meta"]["evidence"]["first"][0]["partition"].as_i64());
+            partitions.insert(row["meta"]["evidence"]["partition"].as_i64());
         }
     }
     assert_eq!(partitions.len(), 4);

@@ -27,6 +27,7 @@ mod proxy;
 mod python;
 mod readme;
 mod rebuild;
+mod recovery;
 mod registry;
 mod restore;
 mod rules;

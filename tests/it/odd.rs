@@ -24,7 +24,7 @@ use crate::load::{Load, send};
 use crate::system::{Process, System, eventually};
 
 const PARTITION: i32 = 1;
-const SETTINGS: [&str; 1] = ["process.session_timeout=1s"];
+pub const SETTINGS: [&str; 1] = ["process.session_timeout=1s"];
 
 fn report(tenant: &str, event_id: &str) -> Vec<u8> {
     let now = Timestamp::now().as_millisecond();
@@ -33,14 +33,14 @@ fn report(tenant: &str, event_id: &str) -> Vec<u8> {
 }
 
 /// Folds all that is there, and ends.
-async fn fold(system: &System) {
+pub async fn fold(system: &System) {
     let worker = system.start_ready("process", &SETTINGS).await;
     system.folded().await;
     assert!(worker.terminate().await.success());
 }
 
 /// Waits until a worker says why it is not ready.
-async fn says(worker: &Process, part: &str) {
+pub async fn says(worker: &Process, part: &str) {
     eventually(part, async || {
         let answer = reqwest::get(format!("{}/readyz", worker.url)).await.ok()?;
         let is_ready = answer.status().is_success();

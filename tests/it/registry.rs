@@ -74,27 +74,27 @@ async fn the_registry_answers_as_confluents_does() {
     assert_eq!(get("/schemas/types").await, (200, json!(["AVRO"])));
     assert_eq!(get("/config").await, (200, json!({ "compatibilityLevel": "BACKWARD" })));
     assert_eq!(get("/mode").await, (200, json!({ "mode": "READONLY" })));
-    assert_eq!(get("/subjects/incidents-value/versions").await, (200, json!([1, 2])));
+    assert_eq!(get("/subjects/incidents-value/versions").await, (200, json!([1, 2, 3])));
     let (_, subjects) = get("/subjects").await;
     let subjects = subjects.as_array().unwrap();
     assert!(subjects.contains(&json!("civic-value")) && subjects.is_sorted_by_key(|name| name.as_str()));
     let (_, latest) = get("/subjects/incidents-value/versions/latest").await;
-    assert_eq!((&latest["version"], &latest["id"]), (&json!(2), &json!(5)));
+    assert_eq!((&latest["version"], &latest["id"]), (&json!(3), &json!(15)));
     let schema = latest["schema"].as_str().unwrap();
     assert_eq!(
-        get("/schemas/ids/5?fetchMaxId=false&subject=incidents-value").await.1,
+        get("/schemas/ids/15?fetchMaxId=false&subject=incidents-value").await.1,
         json!({ "schema": schema })
     );
     let parsed: Value = serde_json::from_str(schema).unwrap();
-    assert_eq!(get("/schemas/ids/5/schema").await.1, parsed);
-    assert_eq!(get("/subjects/incidents-value/versions/2/schema").await.1, parsed);
-    let place = json!([{ "subject": "incidents-value", "version": 2 }]);
-    assert_eq!(get("/schemas/ids/5/versions").await.1, place);
+    assert_eq!(get("/schemas/ids/15/schema").await.1, parsed);
+    assert_eq!(get("/subjects/incidents-value/versions/3/schema").await.1, parsed);
+    let place = json!([{ "subject": "incidents-value", "version": 3 }]);
+    assert_eq!(get("/schemas/ids/15/versions").await.1, place);
 
     // Without a key, and with other blanks.
     let (status, found) =
         serve.post("", "/subjects/incidents-value", &json!({ "schema": parsed.to_string() })).await;
-    assert_eq!((status, &found["version"]), (200, &json!(2)), "{found}");
+    assert_eq!((status, &found["version"]), (200, &json!(3)), "{found}");
     let other = json!({ "schema": "\"string\"" });
     for ((status, error), code) in [
         (get("/subjects/nothing-value/versions").await, 40401),

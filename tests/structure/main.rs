@@ -137,6 +137,22 @@ fn operators_use_the_engine_and_each_other_alone() {
     assert!(ties.iter().any(|tie| is_pure(&tie.from)), "there are operators");
 }
 
+/// The family in whose room a file is.
+fn room(file: &str) -> Option<&str> {
+    match file.split('/').collect::<Vec<_>>()[..] {
+        ["families", family, _, ..] => Some(family),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_family_uses_nothing_of_another() {
+    let is_wrong = |tie: &&Tie| room(&tie.from).zip(room(&tie.to)).is_some_and(|(from, to)| from != to);
+    let ties = ties();
+    let wrong: Vec<&Tie> = ties.iter().filter(is_wrong).collect();
+    assert!(wrong.is_empty(), "what two families share lies beside them:\n{}", lines(&wrong));
+}
+
 /// The ties of a made-up crate, as they are printed.
 fn told(files: &[(&str, &str)]) -> Vec<String> {
     Sources::read(files.iter().copied()).ties().iter().map(ToString::to_string).collect()

@@ -8,6 +8,7 @@ use crate::engine::key_cell::tenant_of;
 use crate::engine::operator::{Operator, Rejection};
 use crate::engine::record::shortened;
 use crate::engine::rows::DeadLetter;
+use crate::engine::timers::Wake;
 
 impl<O: Operator> Task<O> {
     /// Whether, in silence, a timer is due once the clock reads `now`: a mark appended then makes it fire (I4).
@@ -146,8 +147,8 @@ impl<O: Operator> Task<O> {
     fn surface(&mut self, wake: Millis, key: usize) -> Option<Millis> {
         let allowance = self.state.cells.contains(key).then(|| self.allowance(key))?;
         let cell = &mut self.state.cells[key];
-        if cell.wake == Some(wake) {
-            cell.wake = None;
+        if cell.wake.is_at(wake) {
+            cell.wake = Wake::default();
         }
         cell.timers.next_wake(&cell.head.time, allowance)
     }
@@ -163,13 +164,13 @@ impl<O: Operator> Task<O> {
 
     pub(super) fn surface_at_once(&mut self, key: usize) {
         let cell = &mut self.state.cells[key];
-        cell.wake = None;
+        cell.wake = Wake::default();
         self.state.wakes.schedule(key, Millis::MIN, &mut cell.wake, Millis::MIN);
     }
 
     pub(super) fn schedule_expiry(&mut self, key: usize) {
         let last_append = self.state.cells[key].head.time.last_append;
         let at = last_append.saturating_add(self.settings.duplicate_horizon).saturating_add(1);
-        self.state.expiries.schedule(key, at, &mut None, self.position.clock);
+        self.state.expiries.schedule(key, at, &mut Wake::default(), self.position.clock);
     }
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Task;
 use crate::engine::accounting::Outcome;
-use crate::engine::duplicates::{Fingerprint, Sequence, fingerprint};
+use crate::engine::duplicates::{Addition, Fingerprint, Sequence, fingerprint};
 use crate::engine::key_cell::{Head, tenant_of};
 use crate::engine::operator::{Context, KEY_LIMIT, Operator, Rejection};
 use crate::engine::record::Record;
@@ -40,8 +40,8 @@ impl<O: Operator> Task<O> {
         }
         let id = match seen.identity {
             // Its number has been seen whatever becomes of the record: one that is refused leaves no gap.
-            Seen::Sequence(producer, sequence) => {
-                self.state.put_producer(key, &producer, Some(sequence));
+            Seen::Number(producer, number, addition) => {
+                self.state.add_number(key, producer, number, addition);
                 None
             }
             Seen::Id(id) => Some(id),
@@ -82,11 +82,11 @@ impl<O: Operator> Task<O> {
     }
 
     /// Under which key a record is folded, with that key's time brought forward; `None` if it has been seen before.
-    fn recognise(
+    fn recognise<'e>(
         &mut self,
         record: &Record<'_, O>,
-        event: &O::Event,
-    ) -> Result<Option<Recognised>, Rejection> {
+        event: &'e O::Event,
+    ) -> Result<Option<Recognised<'e>>, Rejection> {
         let (event_time, append_time) = (event.event_time(), record.append_time);
         let ahead = event_time.saturating_sub(append_time);
         if ahead > FUTURE_LIMIT {
@@ -112,20 +112,17 @@ impl<O: Operator> Task<O> {
         let known = known.filter(|cell| !self.is_forgotten(&cell.head.time) || !cell.is_idle());
         let (identity, is_in_order) = match event.identity() {
             Identity::Sequence { producer, number } => {
-                let seen = known.and_then(|cell| cell.producers.get(&producer.into()));
-                if seen.is_some_and(|slot| slot.value.contains(number)) {
-                    return Ok(None);
-                }
-                let mut sequence = seen.map(|slot| slot.value.clone()).unwrap_or_default();
-                if sequence.insert(number).is_err() {
+                let seen = known.and_then(|cell| cell.producer(producer));
+                let looked =
+                    seen.map_or_else(|| Sequence::default().look(number), |slot| slot.value.look(number));
+                let Ok(addition) = looked else {
                     let message = format!("producer {producer} has left {} gaps", Sequence::LIMIT);
                     return Err(refuse("too_many_gaps", message));
-                }
+                };
+                let Some(addition) = addition else { return Ok(None) };
                 // Of two producers one may lag behind the other.
-                let is_alone =
-                    known.is_none_or(|cell| cell.producers.iter().all(|(name, _)| **name == *producer));
-                let is_in_order = is_alone && sequence.is_gapless();
-                (Seen::Sequence(producer.into(), sequence), is_in_order)
+                let is_alone = known.is_none_or(|cell| cell.producers().all(|(name, _)| **name == *producer));
+                (Seen::Number(producer, number, addition), is_alone && addition.is_gapless)
             }
             Identity::Id(_) | Identity::Record => (id.map_or(Seen::Record, Seen::Id), false),
         };
@@ -193,14 +190,14 @@ impl<O: Operator> Task<O> {
 }
 
 /// A record's key, and how a repeat of it will be recognised.
-struct Recognised {
+struct Recognised<'e> {
     key: usize,
-    identity: Seen,
+    identity: Seen<'e>,
 }
 
-enum Seen {
+enum Seen<'e> {
     Id(Fingerprint),
-    Sequence(Box<str>, Sequence),
+    Number(&'e str, u64, Addition),
     Record,
 }
 

@@ -49,18 +49,18 @@ pub struct Task<O: Operator> {
 }
 
 impl<O: Operator> Task<O> {
-    /// An empty task at the beginning of a partition; `generation` is that of the topic.
+    /// An empty task at the beginning of a partition; `epoch` says how often the job has begun anew before.
     pub fn new(
         operator: O,
         settings: Arc<FamilySettings<O::Settings>>,
         topic: &str,
         partition: i32,
-        generation: u8,
+        epoch: u8,
     ) -> Self {
         let position = Position {
             topic: topic.into(),
             partition,
-            generation,
+            epoch,
             offset: 0,
             append_time: Millis::MIN,
             clock: Millis::MIN,
@@ -96,6 +96,25 @@ impl<O: Operator> Task<O> {
         let is_finished = self.progress.phase == Phase::Idle;
         let offset = self.position.offset - i64::from(is_finished);
         (offset >= 0).then_some((offset, self.position.append_time))
+    }
+
+    /// How often the job has begun anew.
+    pub fn epoch(&self) -> u8 {
+        self.position.epoch
+    }
+
+    /// Goes on at another offset, because what lies between can't be had any more, or lies in a topic that was made anew. Offsets
+    /// that are passed over are counted (I7). What comes of offsets that were there before has the versions of a further epoch.
+    pub fn skip_to(&mut self, offset: i64) {
+        let passed_over = offset.saturating_sub(self.position.offset);
+        match u64::try_from(passed_over) {
+            Ok(count) => self.state.count_skipped(self.position.clock, count),
+            Err(_) => self.position.epoch += 1,
+        }
+        self.position.offset = offset;
+        self.position.emissions.clear();
+        self.fresh_emissions.clear();
+        self.progress.phase = Phase::Idle;
     }
 
     /// The partition's clock: the highest append time so far.
@@ -238,12 +257,13 @@ impl<O: Operator> Task<O> {
             topic: self.position.topic.to_string(),
             partition: self.position.partition,
             hour,
-            version: id::version(self.position.generation, self.position.offset, 0),
+            version: id::version(self.position.epoch, self.position.offset, 0),
             read: count(counts.read),
             folded: count(counts.folded),
             duplicate: count(counts.duplicate),
             late: count(counts.late),
             dead_lettered: count(counts.dead_lettered),
+            skipped: count(counts.skipped),
         }
     }
 }

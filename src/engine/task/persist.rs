@@ -7,8 +7,9 @@ use super::sweep::Sweep;
 use crate::engine::changelog::{Reader, RestoreError, Writer};
 use crate::engine::cursor::Cursor;
 use crate::engine::duplicates::IdRangeName;
-use crate::engine::operator::Operator;
+use crate::engine::operator::{Operator, OperatorState};
 use crate::engine::settings::FamilySettings;
+use crate::engine::timers::Wake;
 
 /// Keys that are forgotten at once, at most.
 const FORGOTTEN: usize = 10_000;
@@ -24,6 +25,13 @@ impl<O: Operator> Task<O> {
     /// How many cells have changed since they were last written down, about: a delta holds them.
     pub fn dirty_count(&self) -> usize {
         self.state.dirty_count()
+    }
+
+    /// Packs what an empty task that begins at an offset says of itself; `epoch` tells its rows' versions from those of its former
+    /// lives.
+    pub fn begin_anew(&mut self, offset: i64, epoch: u8, block: &mut Vec<u8>) {
+        (self.position.offset, self.position.epoch) = (offset, epoch);
+        Writer::new(block).position::<O>(self.cursor());
     }
 
     /// Packs every cell that has changed since the last delta into a block for the changelog.
@@ -89,7 +97,7 @@ impl<O: Operator> Task<O> {
         }
         // Ids that come later, and keys that come in front of it, are in deltas.
         checkpoint.ids = (u64::MAX, 0);
-        let last = self.state.cells.iter().next_back().map_or(0, |(key, _)| key + 1);
+        let last = self.state.cells.end();
         while checkpoint.key < last {
             if writer.length() >= end {
                 return false;
@@ -117,7 +125,7 @@ impl<O: Operator> Task<O> {
             } else {
                 // It will be looked at again; until then a late look costs room, nothing else.
                 let at = clock.saturating_add(self.settings.duplicate_horizon.max(1));
-                self.state.expiries.schedule(key, at, &mut None, clock);
+                self.state.expiries.schedule(key, at, &mut Wake::default(), clock);
             }
         }
         expired.sort_unstable();
@@ -127,6 +135,7 @@ impl<O: Operator> Task<O> {
 
     fn cursor(&self) -> Cursor {
         Cursor {
+            epoch: self.position.epoch,
             offset: self.position.offset,
             append_time: self.position.append_time,
             clock: self.position.clock,
@@ -150,6 +159,12 @@ pub struct Restore<O: Operator> {
 }
 
 impl<O: Operator> Restore<O> {
+    /// What was written so far does not count: the job has begun anew.
+    pub fn begin_anew(&mut self) {
+        self.task.state = OperatorState::<O>::default();
+        self.reader = Reader::default();
+    }
+
     /// The next block.
     ///
     /// # Errors
@@ -176,6 +191,7 @@ impl<O: Operator> Restore<O> {
             task.sweep =
                 cursor.sweep.as_ref().zip(former).map(|(sweep, former)| Sweep::from_cursor(sweep, former));
             task.progress = cursor.progress;
+            task.position.epoch = cursor.epoch;
             task.position.offset = cursor.offset;
             task.position.append_time = cursor.append_time;
             task.position.clock = cursor.clock;

@@ -45,7 +45,7 @@ impl<O: Operator> Task<O> {
             }
         };
         let mut keys: Vec<(CompactString, usize)> = Vec::new();
-        for (key, cell) in &self.state.cells {
+        for (key, cell) in self.state.cells.iter() {
             let name = &cell.name;
             if through.as_ref().is_none_or(|through| name > through)
                 && self.settings.of(name) != former.of(name)

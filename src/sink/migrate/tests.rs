@@ -24,7 +24,7 @@ fn every_migration_loads() {
 }
 
 /// What is recorded where these were applied.
-const CHECKSUMS: [(u32, &str); 13] = [
+const CHECKSUMS: [(u32, &str); 14] = [
     (1, "d8d6fa41578243ea4498991542f6850344bdd9a103b5ef18f0b35cbdd0a8f8b9"),
     (2, "7b27016ec9193f48f51c9d0232be355f8d923590fd0d807cc9ed66da21614cb6"),
     (3, "34450c01b5bc2994b2c5299b2b3a3bd58e771c5898f87390d4b8311c8be14245"),
@@ -38,6 +38,7 @@ const CHECKSUMS: [(u32, &str); 13] = [
     (11, "4ef9ffad66416d72d858db4b828c73b723c5db846dcb2ee112b3b6772e339d8f"),
     (12, "9875157df661d827366ec60468dde745d913b4c244739f708e36caca8cd292ab"),
     (13, "6c04cd8b49150e161e598a7917e4bf6154e26b6b3d235dbd7ac9dbd67f89a435"),
+    (14, "6135cb466b861afeba74e39626fa1e4ab7d5ae91632ab28e76fdde41a2dc223f"),
 ];
 
 #[test]

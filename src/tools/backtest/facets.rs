@@ -312,8 +312,15 @@ mod tests {
             let named = facets.rule.split('{').skip(1).filter_map(|part| part.split('}').next());
             let others = facets.severity.iter().chain(&facets.area).chain(&facets.met).map(String::as_str);
             for path in named.chain(others) {
-                let first = path.split('.').next().unwrap_or_default();
-                assert!(record.lookup.contains_key(first), "{}: facets name {path}", topic.name);
+                let mut parts = path.split('.');
+                let place = record.lookup.get(parts.next().unwrap_or_default());
+                let place = place.unwrap_or_else(|| panic!("{}: facets name {path}", topic.name));
+                let schema = &record.fields[*place].schema;
+                // Behind a field there are the entries of a map; what it is met by is true or not.
+                let is_map = matches!(schema, Schema::Map(_));
+                assert_eq!(parts.next().is_some(), is_map, "{}: facets name {path}", topic.name);
+                let is_met = facets.met.as_deref() == Some(path);
+                assert_eq!(is_met, *schema == Schema::Boolean, "{}: facets name {path}", topic.name);
                 count += 1;
             }
         }
