@@ -1,5 +1,5 @@
 //! Writes structs as a datum, by the shape of the schema: a [serde serializer](serde::Serializer). It is the other way round of
-//! [`decode`](super::decode), and says so where a struct lacks a field of the schema or has one more.
+//! [`decode`](mod@super::decode), and says so where a struct lacks a field of the schema or has one more.
 
 use std::fmt;
 
@@ -101,7 +101,10 @@ impl<'s, 'b> ser::Serializer for Encoder<'s, 'b> {
 
     fn serialize_bool(self, value: bool) -> Result<(), Unfit> {
         match self.shape {
-            Shape::Boolean => Ok(self.bytes.push(value.into())),
+            Shape::Boolean => {
+                self.bytes.push(value.into());
+                Ok(())
+            }
             _ => self.unfit("a boolean"),
         }
     }
@@ -121,8 +124,14 @@ impl<'s, 'b> ser::Serializer for Encoder<'s, 'b> {
     #[inline]
     fn serialize_i64(self, value: i64) -> Result<(), Unfit> {
         match self.shape {
-            Shape::Long => Ok(put_long(value, self.bytes)),
-            Shape::Int if i32::try_from(value).is_ok() => Ok(put_long(value, self.bytes)),
+            Shape::Long => {
+                put_long(value, self.bytes);
+                Ok(())
+            }
+            Shape::Int if i32::try_from(value).is_ok() => {
+                put_long(value, self.bytes);
+                Ok(())
+            }
             _ => self.unfit(&format!("the integer {value}")),
         }
     }
@@ -148,14 +157,20 @@ impl<'s, 'b> ser::Serializer for Encoder<'s, 'b> {
 
     fn serialize_f32(self, value: f32) -> Result<(), Unfit> {
         match self.shape {
-            Shape::Float => Ok(self.bytes.extend_from_slice(&value.to_le_bytes())),
+            Shape::Float => {
+                self.bytes.extend_from_slice(&value.to_le_bytes());
+                Ok(())
+            }
             _ => self.unfit("a float"),
         }
     }
 
     fn serialize_f64(self, value: f64) -> Result<(), Unfit> {
         match self.shape {
-            Shape::Double => Ok(self.bytes.extend_from_slice(&value.to_le_bytes())),
+            Shape::Double => {
+                self.bytes.extend_from_slice(&value.to_le_bytes());
+                Ok(())
+            }
             _ => self.unfit("a double"),
         }
     }
@@ -167,15 +182,24 @@ impl<'s, 'b> ser::Serializer for Encoder<'s, 'b> {
     #[inline]
     fn serialize_str(self, value: &str) -> Result<(), Unfit> {
         match self.shape {
-            Shape::Text | Shape::Uuid => Ok(put_bytes(value.as_bytes(), self.bytes)),
+            Shape::Text | Shape::Uuid => {
+                put_bytes(value.as_bytes(), self.bytes);
+                Ok(())
+            }
             _ => self.unfit("a string"),
         }
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), Unfit> {
         match self.shape {
-            Shape::Bytes => Ok(put_bytes(value, self.bytes)),
-            Shape::Fixed(length) if *length == value.len() => Ok(self.bytes.extend_from_slice(value)),
+            Shape::Bytes => {
+                put_bytes(value, self.bytes);
+                Ok(())
+            }
+            Shape::Fixed(length) if *length == value.len() => {
+                self.bytes.extend_from_slice(value);
+                Ok(())
+            }
             _ => self.unfit("bytes"),
         }
     }
@@ -205,7 +229,10 @@ impl<'s, 'b> ser::Serializer for Encoder<'s, 'b> {
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Unfit> {
         let Shape::Enum(symbols) = self.shape else { return self.unfit(variant) };
         match symbols.iter().position(|symbol| symbol == variant) {
-            Some(place) => Ok(put_long(place as i64, self.bytes)),
+            Some(place) => {
+                put_long(place as i64, self.bytes);
+                Ok(())
+            }
             None => self.unfit(variant),
         }
     }

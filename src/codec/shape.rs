@@ -1,5 +1,5 @@
 //! How the values of a schema lie in a datum: compiled once a schema, to pass over them, to read them into structs
-//! ([`decode`](super::decode)) and to write structs ([`encode`](super::encode)).
+//! ([`decode`](mod@super::decode)) and to write structs ([`encode`](mod@super::encode)).
 
 use std::sync::OnceLock;
 

@@ -42,7 +42,7 @@ impl<V> Cells<V> {
             return place;
         }
         let place = self.end();
-        if place % CHUNK == 0 {
+        if place.is_multiple_of(CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         self.chunks[place / CHUNK].push(Some(value));

@@ -13,7 +13,7 @@ const FEW: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) enum SmallMap<K, V> {
     Few(Vec<(K, V)>),
-    // Boxed: the vector of the many small ones is all that they take.
+    #[expect(clippy::box_collection, reason = "the vector of the many small ones is all that they take")]
     Many(Box<BTreeMap<K, V>>),
 }
 
