@@ -21,6 +21,8 @@ pub(super) struct ChangelogWriter {
     /// Bytes of that checkpoint.
     checkpoint: u64,
     under_way: Option<UnderWay>,
+    /// The end of a checkpoint has been written and waits for its commit.
+    has_ended: bool,
     block: Vec<u8>,
 }
 
@@ -30,15 +32,6 @@ struct UnderWay {
     /// Its bytes so far, and those of the deltas since it began.
     written: u64,
     deltas: u64,
-}
-
-/// What a commit has added to a changelog.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Written {
-    /// A delta, and perhaps a part of a checkpoint.
-    Part,
-    /// The end of a checkpoint: once it is committed, what lies before its beginning can be deleted.
-    CheckpointEnd,
 }
 
 impl ChangelogWriter {
@@ -58,9 +51,15 @@ impl ChangelogWriter {
         self.under_way.is_some()
     }
 
+    /// All that was written is committed. Returns whether what lies before the checkpoint that began last can be deleted: that one is complete.
+    /// (Where commits have failed, one may have ended and the next one begun in between.)
+    pub fn committed(&mut self) -> bool {
+        std::mem::take(&mut self.has_ended) && self.under_way.is_none()
+    }
+
     /// Writes what has changed; begins a checkpoint, or goes on with one. A checkpoint is due when the deltas since the last one outweigh
     /// it, and `least` bytes.
-    pub fn write<O: Operator>(&mut self, task: &mut Task<O>, outbox: &mut Outbox, least: u64) -> Written {
+    pub fn write<O: Operator>(&mut self, task: &mut Task<O>, outbox: &mut Outbox, least: u64) {
         self.number += 1;
         let cells = task.dirty_count();
         self.block.clear();
@@ -86,7 +85,7 @@ impl ChangelogWriter {
                 if let Some(UnderWay { written, deltas, .. }) = self.under_way.take() {
                     (self.checkpoint, self.deltas) = (written, deltas);
                 }
-                return Written::CheckpointEnd;
+                self.has_ended = true;
             }
         } else if self.deltas >= least.max(self.checkpoint) {
             self.block.clear();
@@ -95,7 +94,6 @@ impl ChangelogWriter {
             self.push(BlockKind::Begin, outbox);
             self.under_way = Some(UnderWay { checkpoint, written, deltas: 0 });
         }
-        Written::Part
     }
 
     /// Writes that the job begins anew at an offset, under a further epoch.
@@ -120,3 +118,31 @@ impl ChangelogWriter {
 
 /// How many bytes a delta may have, about.
 const DELTA: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::FamilySettings;
+    use crate::families::civic::sla::Sla;
+
+    /// A checkpoint ends, its commit fails, and before the next one another checkpoint begins: nothing before that may be deleted,
+    /// for it is not complete.
+    #[test]
+    fn i5_nothing_is_deleted_before_a_checkpoint_that_has_only_begun() {
+        let mut task = Task::new(Sla::default(), Arc::new(FamilySettings::default()), "civic", 0, 0);
+        let (mut changelog, mut outbox) = (ChangelogWriter::default(), Outbox::default());
+        let mut write = |changelog: &mut ChangelogWriter| changelog.write(&mut task, &mut outbox, 1);
+        write(&mut changelog);
+        assert!(changelog.is_under_way() && !changelog.committed(), "one has begun");
+        write(&mut changelog);
+        assert!(!changelog.is_under_way() && changelog.committed(), "it is complete");
+        write(&mut changelog);
+        write(&mut changelog);
+        write(&mut changelog);
+        assert!(changelog.is_under_way() && !changelog.committed(), "one has ended, another one begun");
+        write(&mut changelog);
+        assert!(changelog.committed());
+    }
+}

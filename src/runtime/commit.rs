@@ -6,7 +6,6 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::topic_partition_list::Offset;
 
-use super::changelog::Written;
 use super::error::WorkerError;
 use super::fail_point::FailPoint;
 use super::output::OutputRow;
@@ -48,8 +47,7 @@ where
         for (_, owned) in self.partitions.iter_mut() {
             if owned.is_dirty || owned.changelog.is_under_way() {
                 let least = self.config.checkpoint_bytes;
-                owned.has_checkpoint |= owned.changelog.write(&mut owned.task, &mut owned.outbox, least)
-                    == Written::CheckpointEnd;
+                owned.changelog.write(&mut owned.task, &mut owned.outbox, least);
                 owned.is_dirty = false;
             }
         }

@@ -24,8 +24,6 @@ pub(super) struct Owned<O: Operator> {
     pub committed: u64,
     /// Something has been folded since the last delta.
     pub is_dirty: bool,
-    /// The end of a checkpoint waits for the commit.
-    pub has_checkpoint: bool,
 }
 
 impl<O: Operator> Owned<O> {
@@ -33,14 +31,14 @@ impl<O: Operator> Owned<O> {
         task.limit_delta(CELLS);
         let committed = changelog.number();
         let outbox = Outbox::default();
-        Self { task, queue, changelog, outbox, committed, is_dirty: false, has_checkpoint: false }
+        Self { task, queue, changelog, outbox, committed, is_dirty: false }
     }
 
-    /// All that it had to send is committed; returns whether a checkpoint has become complete by that.
+    /// All that it had to send is committed; returns whether what lies before the last checkpoint can be deleted.
     pub fn committed(&mut self) -> bool {
         self.committed = self.changelog.number();
         self.outbox.clear();
-        std::mem::take(&mut self.has_checkpoint)
+        self.changelog.committed()
     }
 }
 

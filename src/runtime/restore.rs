@@ -58,6 +58,8 @@ struct Restoring<O: Operator> {
     /// Its end, with what is not decided yet.
     end: i64,
     reader: BlockReader,
+    /// Where the block begins that is being read.
+    block: Option<i64>,
     /// The number of the last delta.
     number: Option<u64>,
     /// Bytes of deltas since the last complete checkpoint began; where that is, and its bytes.
@@ -77,6 +79,7 @@ impl<O: Operator> Restoring<O> {
             start,
             end,
             reader: BlockReader::default(),
+            block: None,
             number: None,
             deltas: 0,
             checkpoint: None,
@@ -89,7 +92,9 @@ impl<O: Operator> Restoring<O> {
     /// Takes the next record of the changelog; an error says what is wrong with it.
     fn apply(&mut self, offset: i64, record: &[u8]) -> Result<(), RestoreError> {
         self.records += 1;
+        let offset = *self.block.get_or_insert(offset);
         let Some(Block { kind, number, cells }) = self.reader.push(record)? else { return Ok(()) };
+        self.block = None;
         let bytes = cells.len() as u64;
         match kind {
             BlockKind::Delta => {
