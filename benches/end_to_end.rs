@@ -7,12 +7,14 @@
 #[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod bids;
 mod by_hand;
+mod committed;
 mod process;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bids::Bid;
+use committed::wait_until_committed;
 use process::cpu_seconds;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -40,9 +42,7 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["work", "restore", kafka, prefix, ..] => restore(&settings(kafka, prefix, "100ms")?),
-        ["work", who, kafka, prefix, interval, records] => {
-            work(who, &settings(kafka, prefix, interval)?, records.parse()?)
-        }
+        ["work", who, kafka, prefix, interval] => work(who, &settings(kafka, prefix, interval)?),
         ["--records", records] => compare(records.parse()?),
         [] => compare(3_000_000),
         _ => Err(format!("unknown arguments: {arguments:?}").into()),
@@ -87,14 +87,8 @@ fn job() -> Job<tidewatch::engine::Windowed<bids::BidTotals>> {
 }
 
 /// Runs this program as a worker: its CPU and wall seconds.
-fn measure(
-    who: &str,
-    kafka: &str,
-    prefix: &str,
-    interval: &str,
-    records: u64,
-) -> Result<(f64, f64), Failure> {
-    let arguments = ["work", who, kafka, prefix, interval, &records.to_string()].map(str::to_owned);
+fn measure(who: &str, kafka: &str, prefix: &str, interval: &str) -> Result<(f64, f64), Failure> {
+    let arguments = ["work", who, kafka, prefix, interval];
     let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
     let text = String::from_utf8(output.stdout)?;
     let figures: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
@@ -118,7 +112,7 @@ fn compare(records: u64) -> Result<(), Failure> {
             for who in ["by-hand", "engine"] {
                 let prefix = format!("{who}-{interval}-{round}.");
                 fill(&Log::new(&settings(kafka, &prefix, interval)?.kafka), (0..records).map(Bid::of))?;
-                let (cpu, wall) = measure(who, kafka, &prefix, interval, records)?;
+                let (cpu, wall) = measure(who, kafka, &prefix, interval)?;
                 let (by_cpu, by_wall) = (records as f64 / cpu, records as f64 / wall);
                 println!("{interval:>5} {who:>8}: {by_cpu:>9.0} records/CPU-s, {by_wall:>9.0} records/s");
                 rates.push((interval, who, round, by_cpu, windows(kafka, &prefix, records)?));
@@ -136,8 +130,8 @@ fn compare(records: u64) -> Result<(), Failure> {
     }
     let log = Log::new(&settings(kafka, "restore.", "1s")?.kafka);
     fill(&log, (0..KEYS).map(|auction| Bid { auction, ..Bid::of(0) }))?;
-    measure("engine", kafka, "restore.", "1s", KEYS)?;
-    let (cpu, wall) = measure("restore", kafka, "restore.", "1s", KEYS)?;
+    measure("engine", kafka, "restore.", "1s")?;
+    let (cpu, wall) = measure("restore", kafka, "restore.", "1s")?;
     println!("a million keys restored from the changelog in {wall:.1} s, {cpu:.1} CPU-s");
     Ok(())
 }
@@ -172,13 +166,13 @@ fn fill(log: &Log, bids: impl Iterator<Item = Bid>) -> Result<(), Failure> {
 }
 
 /// A worker of its own process: works until all of the log is committed, and prints its CPU and wall seconds.
-fn work(who: &str, config: &Config, records: u64) -> Result<(), Failure> {
+fn work(who: &str, config: &Config) -> Result<(), Failure> {
     let (log, shutdown, began) = (Log::new(&config.kafka), CancellationToken::new(), Instant::now());
     let group = runtime::group("bids");
     let watch = {
         let (log, shutdown, group) = (log.clone(), shutdown.clone(), group.clone());
         std::thread::spawn(move || {
-            let committed = wait_until_committed(&log, &group, records as i64);
+            let committed = wait_until_committed(&log, &group, "bids", PARTITIONS);
             shutdown.cancel();
             committed.map_err(|error| error.to_string())
         })
@@ -192,35 +186,6 @@ fn work(who: &str, config: &Config, records: u64) -> Result<(), Failure> {
     watch.join().map_err(|_| "the watch panicked")??;
     println!("{} {}", cpu_seconds()?, began.elapsed().as_secs_f64());
     Ok(())
-}
-
-/// Waits until the group's offsets add up to `records`.
-fn wait_until_committed(log: &Log, group: &str, records: i64) -> Result<(), KafkaError> {
-    let consumer: BaseConsumer = log.consumer(group).create()?;
-    let mut list = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        list.add_partition(&log.name("bids"), partition);
-    }
-    loop {
-        match consumer.committed_offsets(list.clone(), PATIENCE) {
-            Ok(committed) => {
-                let offsets = committed.elements().into_iter().map(|element| match element.offset() {
-                    Offset::Offset(offset) => offset,
-                    _ => 0,
-                });
-                if offsets.sum::<i64>() >= records {
-                    return Ok(());
-                }
-            }
-            // A group's first member finds the topic of offsets still being made.
-            Err(KafkaError::MetadataFetch(
-                RDKafkaErrorCode::NotCoordinator | RDKafkaErrorCode::CoordinatorNotAvailable,
-            )) => {}
-            Err(error) => return Err(error),
-        }
-        // Seldom, so that looking costs nothing beside the work.
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// How many windows were emitted, and the sum of their counts; without the last, which silence may have closed or not.

@@ -1,6 +1,7 @@
 //! Browser interactions on a real Kafka, exactly once: events folded a CPU-second of the worker's process, and the time from a click
 //! to its incident on the topic at 5,000 events a second. `cargo bench --bench incidents`; `-- --seconds 60` for a longer run.
 
+mod committed;
 mod process;
 mod sessions;
 
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use committed::wait_until_committed;
 use process::cpu_seconds;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
@@ -131,7 +133,8 @@ fn work(config: &Config, is_to_end: bool) -> Result<(), Failure> {
     let watch = is_to_end.then(|| {
         let (log, shutdown) = (log.clone(), shutdown.clone());
         std::thread::spawn(move || {
-            let read = wait_until_committed(&log);
+            let partitions = topics::named(TOPIC).map_or(0, |topic| topic.partitions);
+            let read = wait_until_committed(&log, &runtime::group(TOPIC), TOPIC, partitions);
             shutdown.cancel();
             read.map_err(|error| error.to_string())
         })
@@ -143,29 +146,6 @@ fn work(config: &Config, is_to_end: bool) -> Result<(), Failure> {
     }
     let cpu = cpu_seconds().map_err(|error| error.to_string())?;
     println!("{cpu} {}", began.elapsed().as_secs_f64());
-    Ok(())
-}
-
-/// Waits until the group's offsets are at what is the end now. Seldom looked at, and without reading the topic: both would be work of
-/// this process.
-fn wait_until_committed(log: &Log) -> Result<(), Failure> {
-    let topic = log.name(TOPIC);
-    let consumer: BaseConsumer = log.consumer(&runtime::group(TOPIC)).create()?;
-    let (mut list, mut ends) = (TopicPartitionList::new(), Vec::new());
-    for partition in 0..topics::named(TOPIC).ok_or("there is no such topic")?.partitions {
-        list.add_partition(&topic, partition);
-        ends.push(Offset::Offset(consumer.fetch_watermarks(&topic, partition, PATIENCE)?.1));
-    }
-    let is_reached = |offsets: &TopicPartitionList| {
-        let offsets = offsets.elements();
-        offsets.iter().zip(&ends).all(|(found, end)| match (found.offset(), end) {
-            (Offset::Offset(found), Offset::Offset(end)) => found >= *end,
-            _ => false,
-        })
-    };
-    while !is_reached(&consumer.committed_offsets(list.clone(), PATIENCE)?) {
-        std::thread::sleep(Duration::from_millis(100));
-    }
     Ok(())
 }
 

@@ -57,11 +57,7 @@ where
         });
         let (mut begin, mut known) = (TopicPartitionList::new(), BTreeMap::new());
         for element in committed.as_ref().unwrap_or(list).elements() {
-            let (partition, number) = (element.partition(), element.metadata().to_owned());
-            let committed = match element.offset() {
-                Offset::Offset(offset) => Some(Committed { offset, number }),
-                _ => None,
-            };
+            let (partition, committed) = (element.partition(), Committed::of(&element));
             let from = committed.as_ref().map_or(Offset::Beginning, |known| Offset::Offset(known.offset));
             begin
                 .add_partition_offset(&self.topic, partition, from)

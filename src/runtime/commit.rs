@@ -10,6 +10,7 @@ use super::error::WorkerError;
 use super::fail_point::FailPoint;
 use super::output::OutputRow;
 use super::report::Reporter;
+use super::restore::Committed;
 use super::transaction::Transaction;
 use super::{COORDINATOR, PRESSURE, RESTART, Worker, trim};
 use crate::engine::Operator;
@@ -102,11 +103,8 @@ where
     fn offsets(&self) -> Result<TopicPartitionList, WorkerError> {
         let mut list = TopicPartitionList::new();
         for (partition, owned) in self.partitions.iter() {
-            let mut element = list.add_partition(&self.topic, partition);
-            element
-                .set_offset(Offset::Offset(owned.task.offset()))
-                .map_err(WorkerError::kafka("committing offsets"))?;
-            element.set_metadata(owned.changelog.number().to_string());
+            let number = owned.changelog.number().to_string();
+            Committed { offset: owned.task.offset(), number }.add_to(&mut list, &self.topic, partition)?;
         }
         Ok(list)
     }

@@ -2,26 +2,28 @@
 //! meanwhile; what is decided is a transaction of its changelog and of its group's offsets, like a commit of theirs.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::topic_partition_list::Offset;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use uuid::Uuid;
 
 use super::changelog::ChangelogWriter;
 use super::outbox::Outbox;
-use super::output::Engine;
+use super::output::{Engine, Value};
 use super::restore::{Committed, Restoration, Restored, Wanted};
 use super::transaction::Transaction;
 use super::{COORDINATOR, Job, WorkerError, assignment, trim};
-use crate::engine::rows::OperatorRow;
+use crate::codec::CodecError;
+use crate::engine::rows::{OperatorRow, RowMeta};
 use crate::engine::{Operator, id};
-use crate::log::Log;
 use crate::log::lag::Quiet;
 use crate::log::replay::Replay;
-use crate::runtime::Value;
+use crate::log::{Log, topics};
 
 /// Why what was decided can't be done.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +83,7 @@ pub enum RecoveryError {
         /// The partition.
         partition: i32,
         /// What Kafka said.
-        source: rdkafka::error::KafkaError,
+        source: KafkaError,
     },
     /// A row of the past can't be read.
     #[error("{topic}/{partition} at offset {offset}: {source}")]
@@ -93,7 +95,7 @@ pub enum RecoveryError {
         /// The offset.
         offset: i64,
         /// What is wrong.
-        source: crate::codec::CodecError,
+        source: CodecError,
     },
     /// As a worker's.
     #[error(transparent)]
@@ -114,6 +116,8 @@ pub struct Recovery<'a, O: Operator> {
     job: &'a Job<O>,
     log: &'a Log,
     consumer: BaseConsumer<Quiet>,
+    /// How far the partitions are, as the group knows it.
+    committed: BTreeMap<i32, Committed>,
     transaction: Transaction,
     topic: String,
     changelog: String,
@@ -135,24 +139,14 @@ where
             .create_with_context(Quiet)
             .map_err(WorkerError::kafka("creating the consumer"))?;
         let (topic, changelog) = (log.name(job.topic), log.name(&job.changelog()));
+        let committed = committed(&consumer, &topic, partitions(job))?;
         // While a group has members, it takes offsets of nobody else: so these, which are what it has, say whether it has any.
-        let mut list = TopicPartitionList::new();
-        for partition in 0..crate::log::topics::named(job.topic).map_or(0, |topic| topic.partitions) {
-            list.add_partition(&topic, partition);
+        let mut same = TopicPartitionList::new();
+        for (partition, committed) in &committed {
+            committed.add_to(&mut same, &topic, *partition)?;
         }
-        let committed = consumer
-            .committed_offsets(list, COORDINATOR)
-            .map_err(WorkerError::kafka("fetching committed offsets"))?;
-        let mut known = TopicPartitionList::new();
-        for element in committed.elements() {
-            if let offset @ Offset::Offset(_) = element.offset() {
-                let mut same = known.add_partition(&topic, element.partition());
-                same.set_offset(offset).map_err(WorkerError::kafka("committing offsets"))?;
-                same.set_metadata(element.metadata());
-            }
-        }
-        if known.count() > 0 {
-            consumer.commit(&known, CommitMode::Sync).map_err(|error| match error.rdkafka_error_code() {
+        if same.count() > 0 {
+            consumer.commit(&same, CommitMode::Sync).map_err(|error| match error.rdkafka_error_code() {
                 Some(
                     RDKafkaErrorCode::UnknownMemberId
                     | RDKafkaErrorCode::IllegalGeneration
@@ -162,7 +156,7 @@ where
             })?;
         }
         let transaction = Transaction::start(log, &format!("{group}-recovery"))?;
-        Ok(Self { job, log, consumer, transaction, topic, changelog })
+        Ok(Self { job, log, consumer, committed, transaction, topic, changelog })
     }
 
     fn bounds(&self, partition: i32) -> Result<(i64, i64), RecoveryError> {
@@ -177,9 +171,7 @@ where
     /// The log has no such offset, or the state can't be restored.
     pub fn skip(mut self, partition: i32, to: Option<i64>) -> Result<Skipped, RecoveryError> {
         let topic = self.job.topic;
-        let is_known =
-            crate::log::topics::named(topic).is_some_and(|topic| (0..topic.partitions).contains(&partition));
-        if !is_known {
+        if !partitions(self.job).contains(&partition) {
             return Err(RecoveryError::NoPartition { topic, partition });
         }
         let (first, end) = self.bounds(partition)?;
@@ -206,20 +198,13 @@ where
             outbox.push_row(&Engine(&row)).map_err(WorkerError::encode("accounting"))?;
         }
         changelog.write(&mut task, &mut outbox, u64::MAX);
-        self.commit(BTreeMap::from([(partition, (to, changelog.number(), outbox))]))?;
+        self.commit(BTreeMap::from([(partition, (to, changelog, outbox))]))?;
         Ok(Skipped { from, to })
     }
 
     /// The state of a partition, as its last commit left it.
-    fn restored(&self, partition: i32) -> Result<Restored<O>, RecoveryError> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition(&self.topic, partition);
-        let committed = self.consumer.committed_offsets(list, COORDINATOR);
-        let committed = committed.map_err(WorkerError::kafka("fetching committed offsets"))?;
-        let committed = committed.elements().iter().find_map(|element| match element.offset() {
-            Offset::Offset(offset) => Some(Committed { offset, number: element.metadata().to_owned() }),
-            _ => None,
-        });
+    fn restored(&mut self, partition: i32) -> Result<Restored<O>, RecoveryError> {
+        let committed = self.committed.remove(&partition);
         let mut versions = self.job.settings_versions(self.log).map_err(WorkerError::from)?;
         let task = self.job.task(partition, versions.at(0).map_err(WorkerError::from)?);
         let wanted = BTreeMap::from([(partition, Wanted { task, committed })]);
@@ -237,19 +222,18 @@ where
     /// # Errors
     /// Kafka refuses.
     pub fn begin_anew(mut self, epoch: u8) -> Result<(), RecoveryError> {
-        let partitions = crate::log::topics::named(self.job.topic).map_or(0, |topic| topic.partitions);
         let mut versions = self.job.settings_versions(self.log).map_err(WorkerError::from)?;
         let before = versions.at(0).map_err(WorkerError::from)?;
         let mut begun = BTreeMap::new();
-        for partition in 0..partitions {
+        for partition in partitions(self.job) {
             let (first, _) = self.bounds(partition)?;
             let (mut task, mut outbox) = (self.job.task(partition, Arc::clone(&before)), Outbox::default());
             let mut changelog = ChangelogWriter::default();
             changelog.begin_anew(&mut task, (first, epoch), &mut outbox);
-            begun.insert(partition, (first, changelog.number(), outbox));
+            begun.insert(partition, (first, changelog, outbox));
         }
         self.commit(begun)?;
-        for partition in 0..partitions {
+        for partition in partitions(self.job) {
             let Some(begin) = self.transaction.checkpoint(partition) else { continue };
             trim::delete(self.log, &self.changelog, partition, begin).map_err(|source| {
                 RecoveryError::NotDeleted { changelog: self.changelog.clone(), partition, source }
@@ -258,27 +242,22 @@ where
         Ok(())
     }
 
-    /// Commits what partitions have to send, with where each goes on: its offset, and the number of its last delta.
-    fn commit(&mut self, partitions: BTreeMap<i32, (i64, u64, Outbox)>) -> Result<(), RecoveryError> {
+    /// Commits what partitions have to send, with the offset at which each goes on, and its changelog as that leaves it.
+    fn commit(
+        &mut self,
+        partitions: BTreeMap<i32, (i64, ChangelogWriter, Outbox)>,
+    ) -> Result<(), RecoveryError> {
         let mut offsets = TopicPartitionList::new();
-        for (partition, (offset, number, mut outbox)) in partitions {
+        for (partition, (offset, changelog, mut outbox)) in partitions {
             self.transaction.send_outbox(&mut outbox, partition, &self.changelog)?;
-            let mut element = offsets.add_partition(&self.topic, partition);
-            element.set_offset(Offset::Offset(offset)).map_err(WorkerError::kafka("committing offsets"))?;
-            element.set_metadata(number.to_string());
+            let number = changelog.number().to_string();
+            Committed { offset, number }.add_to(&mut offsets, &self.topic, partition)?;
         }
-        self.drain()?;
+        self.transaction.drain()?;
         // Nobody is a member, so nobody's generation is to be shown.
         let group = self.consumer.group_metadata().ok_or(WorkerError::Lost)?;
         self.transaction.send_offsets(&offsets, &group)?;
         Ok(self.transaction.commit()?)
-    }
-
-    fn drain(&mut self) -> Result<(), WorkerError> {
-        while self.transaction.has_in_flight() {
-            self.transaction.poll(Duration::from_millis(1))?;
-        }
-        Ok(())
     }
 
     /// The highest epoch of the job's rows.
@@ -287,8 +266,9 @@ where
     /// A row can't be read.
     pub fn epoch(&self) -> Result<u8, RecoveryError> {
         let mut epoch = 0;
-        each_partition::<O>(self.log, |_, rows| {
-            epoch = rows.iter().map(|row| id::epoch(row.version)).fold(epoch, u8::max);
+        each_partition::<O>(self.log, |rows| {
+            let versions = rows.iter().filter_map(|row| Some(row.meta()?.version));
+            epoch = versions.map(id::epoch).fold(epoch, u8::max);
             Ok(())
         })?;
         Ok(epoch)
@@ -301,17 +281,16 @@ where
     pub fn retract_former(mut self, epoch: u8) -> Result<u64, RecoveryError> {
         let mut retracted = 0;
         let (log, job) = (self.log, self.job.name());
-        each_partition::<O>(log, |topic, rows| {
-            let stale = rows.into_iter().filter(|row| id::epoch(row.version) < epoch && !row.is_retracted);
-            for LastRow { value, .. } in stale {
-                let Some(Ok(mut row)) = O::Row::read(topic, Value(Some(&value))) else { continue };
-                let Some(meta) = row.meta_mut() else { continue };
+        each_partition::<O>(log, |rows| {
+            for mut row in rows {
+                let is_stale = |meta: &&mut RowMeta| id::epoch(meta.version) < epoch && !meta.retracted;
+                let Some(meta) = row.meta_mut().filter(is_stale) else { continue };
                 // Whatever the present epoch may emit of it later is newer.
                 (meta.retracted, meta.version) = (true, id::version(epoch, 0, 0));
                 self.transaction.send_row(&row, 0)?;
                 retracted += 1;
             }
-            self.drain()?;
+            self.transaction.drain()?;
             Ok(self.transaction.commit_if_open()?)
         })?;
         tracing::info!(job, retracted, "rows that are not emitted again are retracted");
@@ -319,17 +298,31 @@ where
     }
 }
 
-/// What a topic says last of a row.
-struct LastRow {
-    version: i64,
-    is_retracted: bool,
-    value: Vec<u8>,
+/// The partitions of a job's topic.
+fn partitions<O: Operator>(job: &Job<O>) -> Range<i32> {
+    0..topics::named(job.topic).map_or(0, |topic| topic.partitions)
+}
+
+/// How far partitions are, as the group knows it, where it does.
+fn committed(
+    consumer: &BaseConsumer<Quiet>,
+    topic: &str,
+    partitions: Range<i32>,
+) -> Result<BTreeMap<i32, Committed>, WorkerError> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition);
+    }
+    let committed = consumer.committed_offsets(list, COORDINATOR);
+    let committed = committed.map_err(WorkerError::kafka("fetching committed offsets"))?;
+    let known = |element: &TopicPartitionListElem<'_>| Some((element.partition(), Committed::of(element)?));
+    Ok(committed.elements().iter().filter_map(known).collect())
 }
 
 /// Looks at the last versions of the operator's rows, partition by partition: all versions of a row are in one.
 fn each_partition<O>(
     log: &Log,
-    mut look: impl FnMut(&'static str, Vec<LastRow>) -> Result<(), RecoveryError>,
+    mut look: impl FnMut(Vec<O::Row>) -> Result<(), RecoveryError>,
 ) -> Result<(), RecoveryError>
 where
     O: Operator,
@@ -340,9 +333,8 @@ where
         for (partition, offsets) in Replay::stable_bounds(log, topic).map_err(kafka())? {
             let mut replay =
                 Replay::start(log, topic, BTreeMap::from([(partition, offsets)])).map_err(kafka())?;
-            let mut last = BTreeMap::<uuid::Uuid, LastRow>::new();
+            let mut last = BTreeMap::<Uuid, (i64, O::Row)>::new();
             while let Some(message) = replay.read().map_err(kafka())? {
-                use rdkafka::message::Message;
                 let Some(read) = O::Row::read(topic, Value(message.payload())) else { continue };
                 let row = read.map_err(|source| RecoveryError::Row {
                     topic,
@@ -351,14 +343,12 @@ where
                     source,
                 })?;
                 let Some(meta) = row.meta().filter(|meta| meta.operator == O::NAME) else { continue };
-                let (version, is_retracted) = (meta.version, meta.retracted);
-                let is_newer = last.get(&meta.id).is_none_or(|known| known.version < version);
-                if is_newer {
-                    let value = message.payload().unwrap_or_default().to_vec();
-                    last.insert(meta.id, LastRow { version, is_retracted, value });
+                let (id, version) = (meta.id, meta.version);
+                if last.get(&id).is_none_or(|(known, _)| *known < version) {
+                    last.insert(id, (version, row));
                 }
             }
-            look(topic, last.into_values().collect())?;
+            look(last.into_values().map(|(_, row)| row).collect())?;
         }
     }
     Ok(())

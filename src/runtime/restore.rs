@@ -10,7 +10,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::Offset;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionListElem};
 
 use super::changelog::ChangelogWriter;
 use super::{COORDINATOR, WorkerError};
@@ -37,6 +37,29 @@ pub(super) struct Committed {
     pub offset: i64,
     /// The number of the last delta, as it stands beside the offset.
     pub number: String,
+}
+
+impl Committed {
+    /// What an answer of the group says of a partition; `None`: it knows nothing of it.
+    pub fn of(element: &TopicPartitionListElem<'_>) -> Option<Self> {
+        match element.offset() {
+            Offset::Offset(offset) => Some(Self { offset, number: element.metadata().to_owned() }),
+            _ => None,
+        }
+    }
+
+    /// Adds a partition with that to what is committed.
+    pub fn add_to(
+        &self,
+        list: &mut TopicPartitionList,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(), WorkerError> {
+        let mut element = list.add_partition(topic, partition);
+        element.set_offset(Offset::Offset(self.offset)).map_err(WorkerError::kafka("committing offsets"))?;
+        element.set_metadata(&self.number);
+        Ok(())
+    }
 }
 
 /// A partition whose state is at hand again.

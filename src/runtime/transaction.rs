@@ -213,6 +213,14 @@ impl Transaction {
         fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::Fenced)
     }
 
+    /// Waits until the broker has taken all that was sent.
+    pub fn drain(&mut self) -> Result<(), WorkerError> {
+        while self.has_in_flight() {
+            self.poll(Duration::from_millis(1))?;
+        }
+        Ok(())
+    }
+
     /// Whether records are on their way to the broker.
     pub fn has_in_flight(&self) -> bool {
         self.producer.in_flight_count() > 0

@@ -291,7 +291,8 @@ fn expanded(text: &str) -> Result<String, String> {
             Some(name) => {
                 let path = format!("include/{}.sql", name.trim_end());
                 let included = FILES.get_file(&path).and_then(|file| file.contents_utf8());
-                expanded.push_str(included.ok_or_else(|| format!("there is no {path}"))?);
+                // What is included may include in turn; no file includes itself.
+                expanded.push_str(&self::expanded(included.ok_or_else(|| format!("there is no {path}"))?)?);
             }
         }
     }

@@ -67,20 +67,16 @@ pub struct RefoldOptions {
 
 /// Passes over records that a job can't have, and says so.
 pub fn skip(options: &SkipOptions, config: &Config) -> Result<(), ToolError> {
-    with_job(&options.job, config, |config| Task { config, work: Work::Skip(options) })
+    with_job(&options.job, config, Work::Skip(options))
 }
 
 /// Folds the log of a job anew.
 pub fn refold(options: &RefoldOptions, config: &Config) -> Result<(), ToolError> {
-    with_job(&options.job, config, |config| Task { config, work: Work::Refold(options.is_continued) })
+    with_job(&options.job, config, Work::Refold(options))
 }
 
-fn with_job<'a>(
-    name: &str,
-    config: &'a Config,
-    task: impl Fn(&'a Config) -> Task<'a>,
-) -> Result<(), ToolError> {
-    let done = families::each(|| Find { name, task: task(config), done: None });
+fn with_job(name: &str, config: &Config, work: Work<'_>) -> Result<(), ToolError> {
+    let done = families::each(|| Find { name, config, work, done: None });
     let no_job = || {
         let known: Vec<&str> = families::jobs().iter().map(|job| job.name).collect();
         ToolError::NoJob { name: name.to_owned(), known: known.join(", ") }
@@ -89,21 +85,16 @@ fn with_job<'a>(
 }
 
 #[derive(Clone, Copy)]
-struct Task<'a> {
-    config: &'a Config,
-    work: Work<'a>,
-}
-
-#[derive(Clone, Copy)]
 enum Work<'a> {
     Skip(&'a SkipOptions),
-    Refold(bool),
+    Refold(&'a RefoldOptions),
 }
 
 /// Does it with the job of that name.
 struct Find<'a> {
     name: &'a str,
-    task: Task<'a>,
+    config: &'a Config,
+    work: Work<'a>,
     done: Option<Result<(), ToolError>>,
 }
 
@@ -122,10 +113,10 @@ impl<F: Family> JobVisitor<F> for Find<'_> {
         O: Operator<Event = F::Event, Row: OperatorRow, Settings: Send + Sync> + Send + Sync,
     {
         if job.name() == self.name {
-            let log = Log::new(&self.task.config.kafka);
-            self.done = Some(match self.task.work {
+            let log = Log::new(&self.config.kafka);
+            self.done = Some(match self.work {
                 Work::Skip(options) => skip_job(&job, &log, options),
-                Work::Refold(is_continued) => refold_job(job, &log, self.task.config, is_continued),
+                Work::Refold(options) => refold_job(job, &log, self.config, options.is_continued),
             });
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::AdminOptions;
 use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::Offset;
@@ -18,7 +18,6 @@ use tidewatch::families::civic::demo::sender::Sender;
 use tidewatch::families::civic::event::{CivicEvent, issue_id};
 use tidewatch::families::incident::Incident;
 use tidewatch::log::replay::records_at;
-use tidewatch::log::topics;
 use tidewatch::store;
 use tidewatch::tools::explain::{Explanation, Found, explain, find};
 use uuid::Uuid;
@@ -348,14 +347,7 @@ async fn i8_another_record_is_not_taken_for_the_one_that_was_there() {
     assert_eq!(records.len(), 2);
 
     let name = system.log.name("civic");
-    system.admin().delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
-    eventually("the topic's new life", async || {
-        let new =
-            NewTopic::new(&name, topics::named("civic").unwrap().partitions, TopicReplication::Fixed(1));
-        let new = new.set("message.timestamp.type", "LogAppendTime");
-        system.admin().create_topics(&[new], &AdminOptions::new()).await.unwrap()[0].is_ok().then_some(())
-    })
-    .await;
+    system.remake_civic().await;
     let now = Timestamp::now().as_millisecond();
     let event = load::report("salem", "Elm".into(), "r1".into(), now, now);
     let value = codec::newest("civic").unwrap().encode(&event).unwrap();

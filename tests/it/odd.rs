@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{
-    AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
-};
+use rdkafka::admin::{AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -14,7 +12,6 @@ use rdkafka::topic_partition_list::Offset;
 use tidewatch::codec;
 use tidewatch::engine::rows::DeadLetter;
 use tidewatch::families;
-use tidewatch::log::topics;
 use tidewatch::runtime;
 
 use crate::chaos::{assert_exactly_once, end_exactly_once, settled};
@@ -201,15 +198,7 @@ async fn i7_a_topic_made_anew_is_refused() {
     let system = System::new("").await;
     send(&system, 31, 2_000);
     fold(&system).await;
-    let (admin, name) = (system.admin(), system.log.name("civic"));
-    admin.delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
-    let partitions = topics::named("civic").unwrap().partitions;
-    eventually("the topic's new life", async || {
-        let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-        let new = new.set("message.timestamp.type", "LogAppendTime").set("retention.ms", "-1");
-        admin.create_topics(&[new], &AdminOptions::new()).await.unwrap()[0].is_ok().then_some(())
-    })
-    .await;
+    system.remake_civic().await;
     send(&system, 32, 4_000);
     says(&system.start("process", &SETTINGS), "was deleted and made anew").await;
 }

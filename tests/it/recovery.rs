@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use tidewatch::engine::id;
 use tidewatch::engine::rows::{Accounting, RowMeta};
 use tidewatch::families::civic::sla::rows::SlaMetric;
@@ -129,16 +128,9 @@ async fn i6_a_topic_made_anew_is_folded_under_a_further_epoch() {
     fold(&system).await;
     let before = rows(&system);
     assert!(before.values().all(|(meta, _)| id::epoch(meta.version) == 0));
-    let (name, civic) = (system.log.name("civic"), topics::named("civic").unwrap());
-    system.admin().delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
-    eventually("the topic's new life", async || {
-        let new = NewTopic::new(&name, civic.partitions, TopicReplication::Fixed(1));
-        let new = new.set("message.timestamp.type", "LogAppendTime").set("retention.ms", "-1");
-        system.admin().create_topics(&[new], &AdminOptions::new()).await.unwrap()[0].is_ok().then_some(())
-    })
-    .await;
+    system.remake_civic().await;
     send(&system, 84, 1_000);
-    for partition in 0..civic.partitions {
+    for partition in 0..topics::named("civic").unwrap().partitions {
         skip(&system, partition).await;
     }
     fold(&system).await;

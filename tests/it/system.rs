@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -351,6 +351,19 @@ impl System {
         let name = self.log.name(topic);
         let start = |partition| client.fetch_watermarks(&name, partition, Duration::from_secs(10)).unwrap().0;
         (0..partitions(topic)).map(start).collect()
+    }
+
+    /// Deletes the topic `civic` and makes it anew, as it is declared.
+    pub async fn remake_civic(&self) {
+        let (admin, name) = (self.admin(), self.log.name("civic"));
+        admin.delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
+        let partitions = topics::named("civic").unwrap().partitions;
+        eventually("the topic's new life", async || {
+            let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+            let new = new.set("message.timestamp.type", "LogAppendTime").set("retention.ms", "-1");
+            admin.create_topics(&[new], &AdminOptions::new()).await.unwrap()[0].is_ok().then_some(())
+        })
+        .await;
     }
 
     /// Deletes the records of a partition before an offset.

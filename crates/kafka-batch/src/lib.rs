@@ -7,8 +7,7 @@
 //!
 //! This crate holds the `unsafe` of the program. What makes it sound:
 //! - a queue and its records are destroyed before the client to which they belong, which [`PartitionQueue`] keeps alive;
-//! - a record is lent for as long as the queue is not changed; only [`advance`](PartitionQueue::advance) and
-//!   [`clear`](PartitionQueue::clear) destroy one;
+//! - a record is lent for as long as the queue is not changed; only [`advance`](PartitionQueue::advance) destroys one;
 //! - what a record points to is its own until it is destroyed
 //!   ([`rd_kafka_message_t`](https://docs.confluent.io/platform/current/clients/librdkafka/html/structrd__kafka__message__s.html)).
 
@@ -16,7 +15,6 @@
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
-use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
@@ -77,9 +75,7 @@ impl<C: ConsumerContext> PartitionQueue<C> {
         // SAFETY: it is not destroyed before the queue is changed.
         let error = unsafe { message.as_ref().err };
         Some(match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {
-                Ok(BatchMessage { message, topic: &self.topic, _queue: PhantomData })
-            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(BatchMessage { message, topic: &self.topic }),
             error => Err(KafkaError::MessageConsumption(error.into())),
         })
     }
@@ -91,18 +87,13 @@ impl<C: ConsumerContext> PartitionQueue<C> {
             unsafe { native::rd_kafka_message_destroy(message.as_ptr()) };
         }
     }
-
-    /// Drops the records that were taken: they will not be folded here, or are read again after a seek.
-    pub fn clear(&mut self) {
-        while !self.taken.is_empty() {
-            self.advance();
-        }
-    }
 }
 
 impl<C: ConsumerContext> Drop for PartitionQueue<C> {
     fn drop(&mut self) {
-        self.clear();
+        while !self.taken.is_empty() {
+            self.advance();
+        }
         // SAFETY: it is ours, and its client lives.
         unsafe { native::rd_kafka_queue_destroy(self.queue.as_ptr()) };
     }
@@ -111,8 +102,8 @@ impl<C: ConsumerContext> Drop for PartitionQueue<C> {
 /// A record of a [`PartitionQueue`].
 pub struct BatchMessage<'q> {
     message: NonNull<native::rd_kafka_message_t>,
+    /// Lent from the queue, as the record is.
     topic: &'q str,
-    _queue: PhantomData<&'q ()>,
 }
 
 impl BatchMessage<'_> {

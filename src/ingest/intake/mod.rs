@@ -257,9 +257,7 @@ impl<S: Source> Member for Copier<'_, S> {
             return Ok(());
         }
         FailPoint::Outputs.reach(self.transaction.outputs);
-        while self.transaction.has_in_flight() {
-            self.transaction.poll(Duration::from_millis(1))?;
-        }
+        self.transaction.drain()?;
         // What failed at once is told here.
         self.transaction.poll(Duration::ZERO)?;
         FailPoint::Drained.reach(self.transaction.outputs);
