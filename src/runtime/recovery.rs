@@ -260,6 +260,15 @@ where
         Ok(self.transaction.commit()?)
     }
 
+    /// The epoch of the job's state.
+    ///
+    /// # Errors
+    /// It can't be restored.
+    pub fn state_epoch(&mut self) -> Result<u8, RecoveryError> {
+        // The partitions begin anew together.
+        Ok(self.restored(0)?.task.epoch())
+    }
+
     /// The highest epoch of the job's rows.
     ///
     /// # Errors

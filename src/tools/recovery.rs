@@ -148,17 +148,21 @@ fn refold_job<O>(job: Job<O>, log: &Log, config: &Config, is_continued: bool) ->
 where
     O: Operator<Row: OperatorRow, Settings: Send + Sync> + Send + Sync,
 {
-    let recovery = Recovery::start(&job, log)?;
-    let mut epoch = recovery.epoch()?;
-    if !is_continued {
-        epoch = Some(epoch + 1).filter(|epoch| *epoch <= id::LAST_EPOCH).ok_or(RecoveryError::Epochs)?;
+    let mut recovery = Recovery::start(&job, log)?;
+    let epoch = if is_continued {
+        // Perhaps it was interrupted before any row came of it.
+        recovery.state_epoch()?
+    } else {
+        let next = Some(recovery.epoch()? + 1).filter(|epoch| *epoch <= id::LAST_EPOCH);
+        let epoch = next.ok_or(RecoveryError::Epochs)?;
         recovery.begin_anew(epoch)?;
         println!(
             "The job {} folds {} anew, under epoch {epoch}. What is stored stays until it is replaced.",
             job.name(),
             job.topic
         );
-    }
+        epoch
+    };
     let job = Arc::new(job);
     fold(&job, log, config)?;
     let retracted = Recovery::start(&job, log)?.retract_former(epoch)?;
